@@ -243,9 +243,10 @@ func TestRotateOnlyTheSecretSeen(t *testing.T) {
 	// Of two at once, too: the second reads the token again, and finds another newest secret.
 	list, _ = w.secrets(tok.ID)
 	seen.IfNewest = list[len(list)-1].ID
-	w.store.before(func() { must(w.keys.For("acme").RotateWith(w.ctx, tok.ID, seen)) })
+	done := w.store.before(func() { must(w.keys.For("acme").RotateWith(w.ctx, tok.ID, seen)) })
 	_, err = w.acme.RotateWith(w.ctx, tok.ID, seen)
 	w.is(latchkey.ErrConflict, err)
+	require.True(t, done())
 }
 
 // What is kept of the address of a last use is what the option says. Who changed what, and from where, stays whole.

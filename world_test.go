@@ -46,7 +46,12 @@ func newWorld(t *testing.T, change ...func(*latchkey.Options)) *world {
 	}
 	w.keys = latchkey.New(w.store, &o)
 	w.acme = w.keys.For("acme")
-	t.Cleanup(func() { _ = w.keys.Close(context.Background()) })
+	t.Cleanup(func() {
+		_ = w.keys.Close(context.Background())
+		if !t.Failed() { // a test that failed may have left early
+			require.Nil(t, w.store.between.Load(), "what was to happen before a Write never did")
+		}
+	})
 	return w
 }
 

@@ -163,3 +163,34 @@ func TestALimitLooksAtNoEndedTokenTwice(t *testing.T) {
 		require.LessOrEqual(t, len(s.ensure("acme").live[""].list), 3)
 	}
 }
+
+// A limit that found its tokens by one NotBefore, or that holds ones that have ended, counts anew.
+func TestALimitCountsAnew(t *testing.T) {
+	began := time.Unix(1_000_000, 0).UTC()
+	s, n := New(nil), uint64(0)
+	write := func(l latchkey.LiveLimit, id string, end time.Time) error {
+		n++
+		one := latchkey.Token{ID: id, Owner: "acme", Kind: latchkey.KindAPIKey, Created: l.Now, OwnerVersion: 1}
+		one.Validity.NotAfter = end
+		w := latchkey.Write{Owner: "acme", At: l.Now, Silent: true, Live: &l, Tokens: []latchkey.Token{one}}
+		binary.BigEndian.PutUint64(w.ID[:], n)
+		return s.Write(t.Context(), w)
+	}
+	at := func(d time.Duration) latchkey.LiveLimit {
+		return latchkey.LiveLimit{Max: 1, Now: began.Add(d), OwnerVersion: 1}
+	}
+	require.NoError(t, write(at(0), "a", began.Add(time.Minute)))
+	require.ErrorIs(t, write(at(time.Second), "b", time.Time{}), latchkey.ErrTooMany)
+	require.NoError(t, write(at(time.Minute), "b", time.Time{}), "a has ended: there is room for one")
+	require.ErrorIs(t, write(at(time.Minute), "c", time.Time{}), latchkey.ErrTooMany)
+
+	later := at(2 * time.Minute)
+	later.NotBefore = later.Now
+	require.NoError(t, write(later, "c", time.Time{}), "the NotBefore ends b")
+	require.ErrorIs(t, write(at(3*time.Minute), "d", time.Time{}), latchkey.ErrTooMany, "b lives again")
+	two := at(3 * time.Minute)
+	two.Max = 2
+	require.ErrorIs(t, write(two, "d", time.Time{}), latchkey.ErrTooMany, "b and c live")
+	two.Max = 3
+	require.NoError(t, write(two, "d", time.Time{}))
+}

@@ -73,3 +73,33 @@ func TestAskingForTheEpochAllocatesNothing(t *testing.T) {
 	ctx, s := context.Background(), memstore.New(nil)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = s.Changes(ctx, 0, 1, 0) }))
 }
+
+// What a batch of usage, a sum and a look at balances refuse, and what is beside it.
+func TestUsageAndBalancesRefuse(t *testing.T) {
+	ctx, s := context.Background(), memstore.New(nil)
+	row := func(count int64, credits latchkey.Credits) error {
+		b := latchkey.UsageBatch{ID: key(int(count) + 2), At: noon, Rows: []latchkey.UsageRow{{Owner: "acme",
+			TokenID: tokenID(0), Meter: "m", Count: count, Credits: credits}}}
+		return s.AddUsage(ctx, b)
+	}
+	require.ErrorIs(t, row(-1, 0), latchkey.ErrInvalid)
+	require.ErrorIs(t, row(1, -1), latchkey.ErrInvalid)
+	require.NoError(t, row(0, 5), "credits without a call")
+	rows, err := s.Usage(ctx, "acme", latchkey.UsageQuery{By: []string{"meter"}})
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.EqualValues(t, 5, rows[0].Credits)
+	for _, by := range [][]string{{"meter", "meter"}, {"colour"}} {
+		_, err := s.Usage(ctx, "acme", latchkey.UsageQuery{By: by})
+		require.ErrorIs(t, err, latchkey.ErrInvalid, "%v", by)
+	}
+
+	accounts := []latchkey.CreditAccount{{Meter: "m", Limit: 7}}
+	left, err := s.Balances(ctx, "acme", accounts)
+	require.NoError(t, err)
+	require.Equal(t, []latchkey.Credits{7}, left)
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = s.Balances(gone, "acme", accounts)
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+}

@@ -116,7 +116,8 @@ func spendAtOnce(t *testing.T, limit latchkey.Credits, managers ...*latchkey.Man
 }
 
 func TestCreditsAreLinearizable(t *testing.T) {
-	const limit, block, runs = 300, 40, 3
+	const limit, block = 300, 40
+	runs := harness.Rounds(3, 125) // of at least 320 operations each: 40,000 of each case
 	blocks := &latchkey.Options{CreditLease: func(latchkey.Credits) latchkey.Credits { return block }}
 	onBackends(t, func(t *testing.T, at backend) {
 		open := func(opts *latchkey.Options) *latchkey.Manager {

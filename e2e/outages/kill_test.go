@@ -59,7 +59,7 @@ func TestSQLiteWriterIsKilled(t *testing.T) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
-			for range harness.Rounds(2, 20) {
+			for range harness.Rounds(2, 300) { // kills
 				writerIsKilled(t, s)
 			}
 		})
@@ -120,13 +120,14 @@ func TestEnginesServerIsKilled(t *testing.T) {
 	harness.OnEngines(t, func(t *testing.T, e *harness.Engine) {
 		own := e.Own(t)
 		dsn := own.Place(t)
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		limit := time.Duration(harness.Rounds(10, 600)) * time.Minute
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		db := own.Open(t, dsn)
 		c := newCrew(ctx, t, harness.OpenStore(t, db, own.Dialect), 8)
 		w := newWatch(t, own, dsn)
 		c.all.Go(func() { w.run(ctx, &c.stop) })
-		for range harness.Rounds(2, 20) {
+		for range harness.Rounds(2, 300) { // kills
 			c.progress(100 + rand.N[int64](200))
 			own.Kill9(t)
 			c.refused(1)

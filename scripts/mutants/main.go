@@ -17,8 +17,8 @@
 // A run of tests that does not end within -timeout is stopped and counts as failed.
 //
 // With -generate the program does not read the list. It makes mutants of the files of the module that match, by
-// operators on conditions, comparisons, statements, literals and results, and runs each against those tests of its package
-// that reach its function. It prints the score, and those that survive in the format of equivalents.txt, the list of
+// operators on conditions, comparisons, statements, literals and results, and runs each against those tests of its
+// package that reach its function. It prints the score, and those that survive in the format of equivalents.txt, the list of
 // mutants that are known to change nothing.
 //
 //	go run ./scripts/mutants -generate '^verify.go$' -sample 200
@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the draw")
 	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "how many runs of tests at a time")
 	timeout := flags.Duration("timeout", 5*time.Minute, "for one run of tests")
-	files := flags.String("generate", "", "a regular expression: make mutants of these files by operators, instead of the list")
+	files := flags.String("generate", "", "a regular expression: mutants of these files by operators, not those of the list")
 	tests := flags.String("tests", "", "with -generate: the directory of the tests, if it is not that of the file")
 	equivalents := flags.String("equivalents", "scripts/mutants/equivalents.txt", "the list of equivalent mutants")
 	if err := flags.Parse(args); err != nil {

@@ -32,8 +32,9 @@ func generated(dir string, files *regexp.Regexp, known []equivalent) ([]mutant, 
 		}
 		file = filepath.ToSlash(file)
 		if d.IsDir() {
-			if _, err := os.Stat(filepath.Join(name, "go.mod")); file != "." && (err == nil || strings.HasPrefix(d.Name(), ".")) {
-				return fs.SkipDir
+			_, err := os.Stat(filepath.Join(name, "go.mod"))
+			if file != "." && (err == nil || strings.HasPrefix(d.Name(), ".")) {
+				return fs.SkipDir // another module
 			}
 			return nil
 		}
@@ -81,7 +82,9 @@ func (r *runner) generate(ctx context.Context, files, tests, equivalents, only s
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(m mutant) bool { return !narrow.MatchString(m.function + "\n" + m.old + "\n" + m.new) })
+	list = slices.DeleteFunc(list, func(m mutant) bool {
+		return !narrow.MatchString(m.function + "\n" + m.old + "\n" + m.new)
+	})
 	fmt.Fprintf(r.out, "# %d mutants of %s: -sample %d -seed %d\n", len(list), files, sample, seed)
 	if 0 < sample && sample < len(list) {
 		rand.New(rand.NewPCG(seed, 0)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
@@ -168,7 +171,8 @@ func (r *runner) compile(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		output, err := command(ctx, r.dir, nil, "go", append([]string{"build", "-gcflags=-e", "-overlay", overlay}, dirs...)...)
+		args := append([]string{"build", "-gcflags=-e", "-overlay", overlay}, dirs...)
+		output, err := command(ctx, r.dir, nil, "go", args...)
 		if err == nil {
 			return nil
 		}
@@ -192,8 +196,8 @@ type suite struct {
 	reaches map[int]bool // by the offset of a body in the text of its file, as numbered writes it
 }
 
-// trace runs each test of a package by itself, without a mutant, and finds which of the functions with mutants it reaches.
-// Tests that fail are left out, and named.
+// trace runs each test of a package by itself, without a mutant, and finds which of the functions with mutants it
+// reaches. Tests that fail are left out, and named.
 func (r *runner) trace(ctx context.Context, pkg string) ([]suite, error) {
 	output, err := command(ctx, filepath.Join(r.dir, pkg), nil, r.built[pkg], "-test.list", "^(Test|Example|Fuzz)")
 	if err != nil {
