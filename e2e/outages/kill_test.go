@@ -59,8 +59,8 @@ func TestSQLiteWriterIsKilled(t *testing.T) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
-			for range harness.Rounds(2, 300) { // kills
-				writerIsKilled(t, s)
+			for kill := range harness.Rounds(2, 300) {
+				t.Run(fmt.Sprint(kill), func(t *testing.T) { writerIsKilled(t, s) }) // each lets go of its files
 			}
 		})
 	}

@@ -76,8 +76,9 @@ func (g *generator) put(from, to int, text string) {
 	last := to + strings.IndexByte(g.text[to:], '\n')
 	m := mutant{file: g.file, pkg: path.Dir(g.file), line: line + 1, what: strings.TrimSpace(g.lines[line]),
 		function: g.name, old: squeezed(g.text[first:last]), new: squeezed(g.text[first:from] + text + g.text[to:last]),
-		body: g.body, end: g.end, changed: g.text[g.body:from] + text + g.text[to:g.end],
-		void: g.function.Type.Results.NumFields() == 0}
+		body: g.body, end: g.end, mark: statementAt(g.set, g.function.Body, from),
+		changed: g.text[g.body:from] + text + g.text[to:g.end],
+		void:    g.function.Type.Results.NumFields() == 0}
 	if m.old != m.new && !slices.ContainsFunc(g.list, func(x mutant) bool {
 		return x.body == m.body && x.changed == m.changed
 	}) {
@@ -201,7 +202,8 @@ func last(t *ast.FuncType) string {
 	if t.Results.NumFields() == 0 {
 		return ""
 	}
-	if id, ok := t.Results.List[len(t.Results.List)-1].Type.(*ast.Ident); ok && (id.Name == "bool" || id.Name == "error") {
+	id, ok := t.Results.List[len(t.Results.List)-1].Type.(*ast.Ident)
+	if ok && (id.Name == "bool" || id.Name == "error") {
 		return id.Name
 	}
 	return ""

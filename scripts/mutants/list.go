@@ -25,6 +25,7 @@ type mutant struct {
 	what     string
 
 	body, end int    // offsets in file of the body of the function, between its braces
+	mark      int    // that of the statement that holds the change
 	changed   string // the body with new in place of old
 	void      bool   // the function has no results
 
@@ -126,37 +127,81 @@ func (m *mutant) locate(dir string) error {
 			continue
 		}
 		m.body, m.end, m.void = body, end, f.Type.Results.NumFields() == 0
+		m.mark = statementAt(files, f.Body, first)
 		m.changed = edited[body : end+len(m.new)-len(m.old)]
 		return nil
 	}
 	return fail("has this text outside of a function's body")
 }
 
+// statementAt returns the offset of the innermost statement of a body that holds an offset and before which another
+// statement may stand.
+func statementAt(files *token.FileSet, body *ast.BlockStmt, offset int) int {
+	at := func(p token.Pos) int { return files.Position(p).Offset }
+	found := at(body.Lbrace) + 1
+	ast.Inspect(body, func(n ast.Node) bool {
+		var list []ast.Stmt
+		switch n := n.(type) {
+		case *ast.BlockStmt:
+			list = n.List
+		case *ast.CaseClause:
+			list = n.Body
+		case *ast.CommClause:
+			list = n.Body
+		}
+		for _, s := range list {
+			switch s.(type) {
+			case *ast.CaseClause, *ast.CommClause:
+				continue
+			}
+			if at(s.Pos()) <= offset && offset < at(s.End()) {
+				found = at(s.Pos())
+			}
+		}
+		return true
+	})
+	return found
+}
+
 // numbered returns the source of a file with the given mutants, all of that file. Each takes effect if its number is
-// on. Positions are those of the file. Those of a mutant name the line of the list, too.
+// on. Positions are those of the file. Those of a mutant name the line of the list, too. The text of the file itself
+// notes which of its statements with mutants are reached, if the number is below 0.
 func numbered(file, list, text string, mutants []*mutant) string {
+	bodies, marks := map[int][]*mutant{}, map[int][]*mutant{}
+	for _, m := range mutants {
+		bodies[m.body] = append(bodies[m.body], m)
+		marks[m.mark] = append(marks[m.mark], m)
+	}
 	var b strings.Builder
 	done := 0
 	for at := range text {
-		begun, line := false, 0
-		for _, m := range mutants {
-			if m.body != at {
-				continue
+		if bodies[at] == nil && marks[at] == nil {
+			continue
+		}
+		b.WriteString(text[done:at])
+		done = at
+		for i, m := range bodies[at] {
+			if i == 0 {
+				b.WriteString("\n")
 			}
-			if !begun {
-				b.WriteString(text[done:at])
-				done, begun, line = at, true, 1+strings.Count(text[:at], "\n")
-				fmt.Fprintf(&b, "\nif %s < 0 { %s(%d) }\n", variable, reached, m.number)
-			}
-			fmt.Fprintf(&b, "\nif %s == %d {\n//line %s@%d/%s:%d\n%s\n", variable, m.number, list, m.at,
-				path.Base(m.file), line, m.changed)
+			fmt.Fprintf(&b, "if %s == %d {\n//line %s@%d/%s:%d\n%s\n", variable, m.number, list, m.at, path.Base(m.file),
+				1+strings.Count(text[:at], "\n"), m.changed)
 			if m.void {
 				b.WriteString("return\n")
 			}
 			b.WriteString("}\n")
 		}
-		if begun {
-			fmt.Fprintf(&b, "//line %s:%d\n", file, line)
+		if bodies[at] != nil {
+			fmt.Fprintf(&b, "//line %s:%d\n", file, 1+strings.Count(text[:at], "\n"))
+		}
+		for i, m := range marks[at] {
+			if i == 0 {
+				fmt.Fprintf(&b, "if %s < 0 {", variable)
+			}
+			fmt.Fprintf(&b, " %s(%d);", reached, m.number)
+		}
+		if marks[at] != nil {
+			b.WriteString(" }; ")
 		}
 	}
 	b.WriteString(text[done:])
@@ -166,8 +211,7 @@ func numbered(file, list, text string, mutants []*mutant) string {
 // variable is the variable of a package that holds the number of the mutant that is on.
 const variable = "mutantThatIsOn"
 
-// reached is the function of a package that notes that a function with mutants is reached. It takes the number of the
-// first of them.
+// reached is the function of a package that notes that the statement of a mutant is reached. It takes the number.
 const reached = "mutantIsReached"
 
 // environment is the environment variable that sets it. Unset: no mutant is on. -1: none, and what is reached is noted.
@@ -178,11 +222,11 @@ const traceFile = "MUTANT_TRACE"
 
 // chooser returns the source of the file that declares variable and reached in a package.
 func chooser(pkg string) string {
-	return fmt.Sprintf("package %s\n\nimport (\n\t\"os\"\n\t\"strconv\"\n\t\"sync\"\n)\n\n"+
+	return fmt.Sprintf("package %s\n\nimport (\n\t\"os\"\n\t\"strconv\"\n\t\"sync/atomic\"\n)\n\n"+
 		"var %s = func() int { n, _ := strconv.Atoi(os.Getenv(%q)); return n }()\n\n"+
-		"var %sAlready sync.Map\n\n"+
+		"var %sAlready [1 << 16]atomic.Bool\n\n"+
 		"func %[4]s(n int) {\n"+
-		"\tif _, ok := %[4]sAlready.LoadOrStore(n, true); !ok {\n"+
+		"\tif !%[4]sAlready[n%%(1<<16)].Swap(true) {\n"+
 		"\t\tf, err := os.OpenFile(os.Getenv(%[5]q), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)\n"+
 		"\t\tif err == nil {\n\t\t\t_, _ = f.WriteString(strconv.Itoa(n) + \"\\n\")\n\t\t\t_ = f.Close()\n\t\t}\n\t}\n}\n",
 		pkg, variable, environment, reached, traceFile)

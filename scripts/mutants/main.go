@@ -6,7 +6,7 @@
 // it survives, no test checks that guard.
 //
 // The run also fails if a text is not in its file exactly once, if a mutant does not build, or if its tests fail
-// without any mutant.
+// without any mutant, or do not execute the statement that it changes.
 //
 //	go run ./scripts/mutants                   all mutants
 //	go run ./scripts/mutants -only verify.go   those whose file, old text or tests match
@@ -18,8 +18,8 @@
 //
 // With -generate the program does not read the list. It makes mutants of the files of the module that match, by
 // operators on conditions, comparisons, statements, literals and results, and runs each against those tests of its
-// package that reach its function. It prints the score, and those that survive in the format of equivalents.txt, the list of
-// mutants that are known to change nothing.
+// package that reach its statement. It prints the score, and those that survive in the format of equivalents.txt, the
+// list of mutants that are known to change nothing.
 //
 //	go run ./scripts/mutants -generate '^verify.go$' -sample 200
 package main
@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the draw")
 	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "how many runs of tests at a time")
 	timeout := flags.Duration("timeout", 5*time.Minute, "for one run of tests")
-	files := flags.String("generate", "", "a regular expression: mutants of these files by operators, not those of the list")
+	files := flags.String("generate", "", "a regular expression: mutants of these files by operators, not the list")
 	tests := flags.String("tests", "", "with -generate: the directory of the tests, if it is not that of the file")
 	equivalents := flags.String("equivalents", "scripts/mutants/equivalents.txt", "the list of equivalent mutants")
 	if err := flags.Parse(args); err != nil {
@@ -79,7 +79,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if *files != "" {
-		r := &runner{dir: dir, list: "generated", timeout: *timeout, workers: *workers, out: out, built: map[string]string{}}
+		r := &runner{dir: dir, list: "generated", timeout: *timeout, workers: *workers, out: out,
+			built: map[string]string{}}
 		return r.generate(ctx, *files, *tests, *equivalents, *only, *sample, *seed)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, *list))
@@ -234,7 +235,8 @@ func (r *runner) overlay(work string, list []*mutant) (string, error) {
 	return name, os.WriteFile(name, text, 0o600)
 }
 
-// unchanged runs the tests of the list with no mutant on. They must pass, and each pattern must match a test.
+// unchanged runs the tests of the list with no mutant on. They must pass, each pattern must match a test, and the tests
+// of each mutant must execute the statement that it changes: of those that a sample leaves out, too.
 func (r *runner) unchanged(ctx context.Context) error {
 	type suite struct{ pkg, tests string }
 	var suites []suite
@@ -246,8 +248,8 @@ func (r *runner) unchanged(ctx context.Context) error {
 	var mu sync.Mutex
 	var bad []error
 	inParallel(r.workers, len(suites), func(i int) {
-		s := suites[i]
-		output, err := r.test(ctx, s.pkg, s.tests, 0)
+		s, notes := suites[i], filepath.Join(r.work, fmt.Sprint("notes", i))
+		output, err := r.test(ctx, s.pkg, s.tests, -1, traceFile+"="+notes)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -256,6 +258,16 @@ func (r *runner) unchanged(ctx context.Context) error {
 		case !passes.MatchString(output):
 			err = fmt.Errorf("-run '%s' of %s runs no test that passes", s.tests, s.pkg)
 		default:
+			var missed []error
+			of := traced(notes)
+			for j := range r.mutants {
+				if m := &r.mutants[j]; (suite{m.pkg, m.tests}) == s && !of[m.number] {
+					missed = append(missed, fmt.Errorf("%s: -run '%s' of %s never executes it", m, s.tests, s.pkg))
+				}
+			}
+			err = errors.Join(missed...)
+		}
+		if err == nil {
 			return
 		}
 		mu.Lock()
@@ -310,10 +322,11 @@ func (r *runner) try(ctx context.Context, m *mutant) (how string, err error) {
 	return "", fmt.Errorf("the tests ended without a failed test or a panic: %w\n%s", err, end(output))
 }
 
-// test runs tests in the directory of their package with one mutant on. Number 0: none.
-func (r *runner) test(ctx context.Context, pkg, tests string, number int) (output string, err error) {
-	return command(ctx, filepath.Join(r.dir, pkg), []string{fmt.Sprintf("%s=%d", environment, number)}, r.built[pkg],
-		"-test.run", tests, "-test.v", "-test.failfast", "-test.timeout", r.timeout.String())
+// test runs tests in the directory of their package with one mutant on. Number -1: none.
+func (r *runner) test(ctx context.Context, pkg, tests string, number int, env ...string) (output string, err error) {
+	env = append(env, fmt.Sprintf("%s=%d", environment, number))
+	return command(ctx, filepath.Join(r.dir, pkg), env, r.built[pkg], "-test.run", tests, "-test.v",
+		"-test.failfast", "-test.timeout", r.timeout.String())
 }
 
 func command(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {

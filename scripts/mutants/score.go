@@ -142,8 +142,8 @@ func (r *runner) score(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	fmt.Fprintf(r.out, "\n%d of %d killed, %.1f %%, in %.0f s\n", r.passed, r.done, 100*float64(r.passed)/float64(r.done),
-		time.Since(began).Seconds())
+	fmt.Fprintf(r.out, "\n%d of %d killed, %.1f %%, in %.0f s\n", r.passed, r.done,
+		100*float64(r.passed)/float64(r.done), time.Since(began).Seconds())
 	if survived > 0 {
 		return errFailed
 	}
@@ -193,11 +193,22 @@ func (r *runner) compile(ctx context.Context) error {
 type suite struct {
 	name    string
 	took    time.Duration
-	reaches map[int]bool // by the offset of a body in the text of its file, as numbered writes it
+	reaches map[int]bool // the numbers of the mutants whose statement it reaches
 }
 
-// trace runs each test of a package by itself, without a mutant, and finds which of the functions with mutants it
-// reaches. Tests that fail are left out, and named.
+// traced returns the numbers in a file of notes.
+func traced(file string) map[int]bool {
+	of := map[int]bool{}
+	read, _ := os.ReadFile(file) // nothing was reached if there is none
+	for _, n := range bytes.Fields(read) {
+		number, _ := strconv.Atoi(string(n))
+		of[number] = true
+	}
+	return of
+}
+
+// trace runs each test of a package by itself, without a mutant, and finds which of the statements with mutants
+// it reaches. Tests that fail are left out, and named.
 func (r *runner) trace(ctx context.Context, pkg string) ([]suite, error) {
 	output, err := command(ctx, filepath.Join(r.dir, pkg), nil, r.built[pkg], "-test.list", "^(Test|Example|Fuzz)")
 	if err != nil {
@@ -209,14 +220,9 @@ func (r *runner) trace(ctx context.Context, pkg string) ([]suite, error) {
 	inParallel(r.workers, len(names), func(i int) {
 		file := filepath.Join(r.work, fmt.Sprint(filepath.Base(pkg), "trace", i))
 		began := time.Now()
-		_, err := command(ctx, filepath.Join(r.dir, pkg), []string{environment + "=-1", traceFile + "=" + file}, r.built[pkg],
-			"-test.run", "^"+names[i]+"$", "-test.timeout", "10m")
-		s := suite{name: names[i], took: time.Since(began), reaches: map[int]bool{}}
-		read, _ := os.ReadFile(file)
-		for _, n := range bytes.Fields(read) {
-			number, _ := strconv.Atoi(string(n))
-			s.reaches[number] = true
-		}
+		_, err := command(ctx, filepath.Join(r.dir, pkg), []string{environment + "=-1", traceFile + "=" + file},
+			r.built[pkg], "-test.run", "^"+names[i]+"$", "-test.timeout", "10m")
+		s := suite{name: names[i], took: time.Since(began), reaches: traced(file)}
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
@@ -229,30 +235,23 @@ func (r *runner) trace(ctx context.Context, pkg string) ([]suite, error) {
 	return list, ctx.Err()
 }
 
-// hunt runs the tests that reach the function of a mutant, the quickest first.
+// hunt runs the tests that reach the statement of a mutant, the quickest first: a few, then more at a time.
 func (r *runner) hunt(ctx context.Context, m *mutant, suites []suite) (how string, killed bool) {
-	leader := m.number
-	for i := range r.mutants {
-		if x := &r.mutants[i]; x.file == m.file && x.body == m.body {
-			leader = min(leader, x.number)
-		}
-	}
-	var group []string
+	var names []string
 	var takes time.Duration
-	n := 0
-	for i, s := range suites {
-		if s.reaches[leader] {
-			group, takes, n = append(group, s.name), takes+s.took, n+1
-		}
-		if len(group) > 0 && (takes > 4*time.Second || i == len(suites)-1) {
-			output, err := command(ctx, filepath.Join(r.dir, m.pkg), []string{fmt.Sprintf("%s=%d", environment, m.number)},
-				r.built[m.pkg], "-test.run", "^("+strings.Join(group, "|")+")$", "-test.failfast", "-test.timeout",
-				r.timeout.String())
-			if err != nil {
-				return end(output), true
-			}
-			group, takes = nil, 0
+	for _, s := range suites {
+		if s.reaches[m.number] {
+			names, takes = append(names, s.name), takes+s.took
 		}
 	}
-	return fmt.Sprintf("of %d tests none fails", n), false
+	for from, n := 0, 10; from < len(names); from, n = from+n, 4*n {
+		group := names[from:min(from+n, len(names))]
+		_, err := command(ctx, filepath.Join(r.dir, m.pkg), []string{fmt.Sprintf("%s=%d", environment, m.number)},
+			r.built[m.pkg], "-test.run", "^("+strings.Join(group, "|")+")$", "-test.failfast", "-test.timeout",
+			(r.timeout + 4*takes).String())
+		if err != nil {
+			return "", true
+		}
+	}
+	return fmt.Sprintf("of %d tests none fails", len(names)), false
 }
