@@ -42,10 +42,19 @@ var boundOps = map[string][2]boundOp{
 // boundNode is a node of a bound tree.
 type boundNode struct {
 	kind  boundKind
-	first int         // of kids, in Predicate.nodes
-	kids  []boundNode // of all and any
-	leaf  comparison
+	quick quickTest
+	// Where Match goes on after a node without kids, by its answer: an index in Predicate.nodes, or admitted or refused.
+	yes, no int32
+	first   int         // of kids, in Predicate.nodes
+	kids    []boundNode // of all and any
+	leaf    comparison
 }
+
+// In place of the index of a node: the whole predicate is decided.
+const (
+	admitted int32 = -1
+	refused  int32 = -2
+)
 
 type boundKind uint8
 
@@ -104,7 +113,34 @@ func NewBinder(s *Schema, count int, space []byte) Binder {
 
 // Predicate returns the bound predicate. The Binder must not be used after it.
 func (b *Binder) Predicate() Predicate {
-	return Predicate{schema: b.schema, shape: b.schema.shape(b.key), nodes: b.nodes}
+	p := Predicate{schema: b.schema, shape: b.schema.shape(b.key), nodes: b.nodes}
+	p.start = p.link(0, admitted, refused)
+	return p
+}
+
+// link says in the nodes beneath node at where Match goes on after each, and returns the one that Match asks first.
+func (p *Predicate) link(at, yes, no int32) (start int32) {
+	n := &p.nodes[at]
+	all := n.kind == boundAll
+	if !all && n.kind != boundAny {
+		n.yes, n.no = yes, no
+		if n.kind == boundLeaf {
+			n.quick = n.leaf.quick()
+		}
+		return at
+	}
+	start = yes
+	if !all {
+		start = no
+	}
+	for i := len(n.kids) - 1; i >= 0; i-- { // the last first: the one before it goes on there
+		if all {
+			start = p.link(int32(n.first+i), start, no)
+		} else {
+			start = p.link(int32(n.first+i), yes, start)
+		}
+	}
+	return start
 }
 
 // All makes node at one that admits the rows that all its n parts admit. It returns the first part; the others follow

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -13,31 +12,108 @@ import (
 
 // Match reports whether the row is admitted. It does not allocate for rows of the common kinds.
 func (p *Predicate) Match(r map[string]any) bool {
-	return p != nil && len(p.nodes) > 0 && p.nodes[0].match(r)
+	if p == nil || len(p.nodes) == 0 {
+		return false
+	}
+	at := p.start
+	for at >= 0 {
+		n := &p.nodes[at]
+		if n.admits(r) {
+			at = n.yes
+		} else {
+			at = n.no
+		}
+	}
+	return at == admitted
 }
 
-func (n *boundNode) match(r map[string]any) bool {
-	switch n.kind {
-	case boundLeaf:
-		return n.leaf.match(r)
-	case boundAll:
-		for i := range n.kids {
-			if !n.kids[i].match(r) {
-				return false
-			}
-		}
-		return true
-	case boundAny:
-		for i := range n.kids {
-			if n.kids[i].match(r) {
-				return true
-			}
-		}
-		return false
-	case boundEvery:
-		return true
+// quickTest is a comparison that Match makes by itself where the row holds the usual kind of value. It makes all others
+// by comparison.match, which is the same for each of these.
+type quickTest uint8
+
+const (
+	quickNone  quickTest = iota
+	quickText            // Text with one text, but not part of it
+	quickTexts           // in of Text, of few values
+	quickWhole           // Integer, and Number with a value within int64
+	quickDay             // Date
+)
+
+// fewTexts is how many texts are compared one after the other. More are searched.
+const fewTexts = 8
+
+// quick returns how Match makes the comparison.
+func (l *comparison) quick() quickTest {
+	ordered := l.op >= opEq && l.op <= opGe
+	switch {
+	case len(l.slot.names) > 1: // the value may be under another name
+	case l.typ == Text && ordered:
+		return quickText
+	case l.typ == Text && l.op == opIn && len(l.list) <= fewTexts:
+		return quickTexts
+	case (l.typ == Integer || l.typ == Number) && ordered && l.value.whole:
+		return quickWhole
+	case l.typ == Date && ordered:
+		return quickDay
 	}
-	return false // fail closed
+	return quickNone
+}
+
+// admits reports whether a node without kids admits a row.
+func (n *boundNode) admits(r map[string]any) bool {
+	l := &n.leaf
+	switch n.quick {
+	case quickNone:
+		if n.kind == boundLeaf {
+			return l.match(r)
+		}
+		return n.kind == boundEvery // else fail closed
+	case quickText:
+		if s, ok := r[l.name].(string); ok {
+			return meets(l.op, s, l.value.text)
+		}
+	case quickTexts:
+		if s, ok := r[l.name].(string); ok {
+			for i := range l.list {
+				if l.list[i].text == s {
+					return true
+				}
+			}
+			return false
+		}
+	case quickWhole:
+		switch v := r[l.name].(type) {
+		case int64:
+			return meets(l.op, v, l.value.floor)
+		case int:
+			return meets(l.op, int64(v), l.value.floor)
+		}
+	case quickDay:
+		if s, ok := r[l.name].(string); ok {
+			day, ok := parseDay(s)
+			return ok && meets(l.op, day, l.value.floor)
+		}
+	}
+	return l.match(r)
+}
+
+// meets reports whether v compares with w as one of the ordered operators says.
+func meets[T string | int64](op boundOp, v, w T) bool {
+	switch op {
+	case opEq:
+		return v == w
+	case opNe:
+		return v != w
+	case opLt:
+		return v < w
+	case opLe:
+		return v <= w
+	case opGt:
+		return v > w
+	case opGe:
+		return v >= w
+	}
+	return false
 }
 
 func (l *comparison) match(r map[string]any) bool {
@@ -231,8 +307,19 @@ func (l *comparison) test(r rowValue) bool {
 }
 
 func (l *comparison) find(r rowValue) bool {
-	_, found := sort.Find(len(l.list), func(i int) int { return l.list[i].compare(r) })
-	return found
+	from, to := 0, len(l.list)
+	for from < to {
+		at := int(uint(from+to) / 2)
+		switch c := l.list[at].compare(r); {
+		case c == 0:
+			return true
+		case c > 0:
+			from = at + 1
+		default:
+			to = at
+		}
+	}
+	return false
 }
 
 // compare returns -1, 0 or 1 if the row's value is less than, equal to, or greater than v.

@@ -168,6 +168,7 @@ type Predicate struct {
 	schema *Schema
 	shape  *shape
 	nodes  []boundNode // the root first; children of one node lie side by side
+	start  int32       // the node that Match asks first, as boundNode.yes
 }
 
 // SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL,
