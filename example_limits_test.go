@@ -64,6 +64,25 @@ func ExampleAccess_Reserve() {
 	// GET /orders 1 30
 }
 
+// A connection that carries many messages counts them by a Counter of its own.
+func ExampleAccess_Counter() {
+	ctx := context.Background()
+	keys := latchkey.New(memstore.New(nil), nil)
+	acme := keys.For("acme")
+	_, secret, _ := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	access, _ := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+
+	messages := access.Counter("messages", "GET /feed")
+	for range 1000 {
+		messages.Add(1)
+	}
+	messages.Add(1, 5*latchkey.Credit) // with what was spent on it
+
+	usage, _ := acme.Usage(ctx, latchkey.UsageQuery{By: []string{"meter", "endpoint"}})
+	fmt.Println(usage[0].Meter, usage[0].Endpoint, usage[0].Count, usage[0].Credits/latchkey.Credit)
+	// Output: messages GET /feed 1001 5
+}
+
 // A Limiter holds network addresses to a rate, before anything else is known of them.
 func ExampleLimiter() {
 	perAddress := latchkey.NewLimiter(latchkey.Rate{Count: 1, Per: time.Hour, Burst: 1}, nil)

@@ -403,3 +403,37 @@ func TestAStuckBatchOfUsageBlocksNoClose(t *testing.T) {
 	}
 	close(store.leave)
 }
+
+// A Counter counts what Count counts, and nothing for what counts nothing.
+func TestCounterCountsAsCountDoes(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(readAll())
+	a := w.access(secret)
+	long := strings.Repeat("m", 1000)
+	var sums []latchkey.UsageRow
+	for _, add := range []func(n int64, spent ...latchkey.Credits){
+		func(n int64, spent ...latchkey.Credits) { a.Count(long, long, n, spent...) },
+		a.Counter(long, long).Add,
+	} {
+		add(3)
+		add(2, 5, 6)
+		add(0, 7)
+		add(0)
+		add(-1)
+		add(1, -1)
+		add(1, 1, -1)
+		add(1, math.MaxInt64, 1)
+		rows, err := w.acme.Usage(w.ctx, latchkey.UsageQuery{By: []string{"token", "client", "meter", "endpoint", "day"}})
+		w.ok(err)
+		require.Len(t, rows, 1)
+		sums = append(sums, rows[0])
+	}
+	require.EqualValues(t, 5, sums[0].Count)
+	require.EqualValues(t, 18, sums[0].Credits)
+	sums[0].Count, sums[0].Credits = 2*sums[0].Count, 2*sums[0].Credits
+	require.Equal(t, sums[0], sums[1])
+	for _, nothing := range []*latchkey.Counter{nil, {}, latchkey.Access{}.Counter("m", "e")} {
+		nothing.Add(1, 1)
+	}
+	require.Equal(t, sums[1].Count, w.total().Count)
+}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
@@ -86,12 +86,15 @@ type Row struct {
 // Counters gather counts and write them behind. They are safe for concurrent use.
 type Counters struct {
 	sink    CounterSink
-	stripes []stripe    // a power of two: a count goes to any of them
+	stripes []stripe    // a power of two: a count goes to any of them, and mostly to the same from one goroutine
 	armed   atomic.Bool // a flush is due
 
 	timing sync.Mutex // of what follows, to closed
 	timer  *time.Timer
 	closed bool
+
+	listing sync.Mutex // of listed
+	listed  []*Prepared
 
 	mu      sync.Mutex             // of waiting
 	waiting map[uint32]map[Key]sum // by group
@@ -110,16 +113,14 @@ type stripe struct {
 	index   map[Key]uint32 // row number + 1
 	recent  [64]uint32     // the same, by a few bytes of the key: found without hashing it
 	dropped int64
-	_       [64]byte // so that no two of them share a cache line
+	// What is counted often, by the same bytes: counted without the lock. Such a key may have a row as well.
+	often [64]atomic.Pointer[Prepared]
+	_     [64]byte // so that no two of them share a cache line
 }
 
 // NewCounters returns Counters that write to sink. They start nothing before something is counted.
 func NewCounters(sink CounterSink) *Counters {
-	n := 8
-	for n < 4*runtime.GOMAXPROCS(0) && n < 64 {
-		n *= 2
-	}
-	c := &Counters{sink: sink, stripes: make([]stripe, n), waiting: map[uint32]map[Key]sum{}}
+	c := &Counters{sink: sink, stripes: make([]stripe, width()), waiting: map[uint32]map[Key]sum{}}
 	c.boxes = outboxes[sum]{take: c.take, put: c.put, waits: c.waits, delay: countDelay, retry: countRetry,
 		open: func() *outbox[sum] {
 			return &outbox[sum]{pace: newPace(countMost, countAim), room: CountRoom, write: c.write, drop: c.drop}
@@ -129,24 +130,48 @@ func NewCounters(sink CounterSink) *Counters {
 	return c
 }
 
+// width returns into how many parts counts are split, so that processors seldom write to the same one: a power of two.
+func width() int {
+	n := 8
+	for n < 4*runtime.GOMAXPROCS(0) && n < 64 {
+		n *= 2
+	}
+	return n
+}
+
+// part returns a number that stays the same while a goroutine counts in a loop, and mostly differs between goroutines.
+// It comes from where the stack is. So a processor goes on with the memory that it has, which a random part costs.
+func part() uint32 {
+	var here byte
+	return uint32(uintptr(unsafe.Pointer(&here))>>12) * 0x9e3779b1 >> 16
+}
+
 // Armed reports whether a flush is due, so that something was counted of late.
 func (c *Counters) Armed() bool { return c.armed.Load() }
 
 // Add adds to what was counted of a key. Neither number is negative; a sum stops at the end of its range.
 func (c *Counters) Add(k *Key, count, credits int64) {
-	s := &c.stripes[int(rand.Uint32())&(len(c.stripes)-1)]
-	s.mu.Lock()
-	room := CountRoom / len(c.stripes)
-	if k.Meter == RefusedMeter {
-		room /= 2 // refusals, which callers can cause at will, leave room for the rest
+	often := &c.stripes[int(part())&(len(c.stripes)-1)].often[k.slot()]
+	if p := often.Load(); p != nil && p.key.is(k) {
+		p.Add(k.Day, count, credits)
+		return
 	}
-	row, half := s.row(k, room, CountRoom/len(c.stripes)/2)
-	if row != nil {
-		row.count, row.credits = addUp(row.count, count), addUp(row.credits, credits)
-	} else {
-		s.dropped = addUp(s.dropped, count)
+	if sofar := c.addRow(k, count, credits); sofar >= oftenFrom && k.Meter != RefusedMeter {
+		often.Store(c.prepare(*k, 1))
 	}
-	s.mu.Unlock()
+}
+
+// addRow is Add to a row of a stripe. It returns the count of that row, 0 if there was no room for it.
+func (c *Counters) addRow(k *Key, count, credits int64) (sofar int64) {
+	at, last := int(part()), len(c.stripes)-1
+	half := false
+	for tries := 0; ; tries++ {
+		var added bool
+		s := &c.stripes[(at+tries)&last]
+		if added, half, sofar = s.add(k, count, credits, CountRoom/len(c.stripes), tries == last); added {
+			break
+		}
+	}
 	// Asked after the count is in: a flush that cleared armed in between may have passed this stripe already.
 	if !c.armed.Load() {
 		c.arm(countDelay)
@@ -154,7 +179,33 @@ func (c *Counters) Add(k *Key, count, credits int64) {
 	if half {
 		c.hurry()
 	}
+	return sofar
 }
+
+// add is Counters.Add for a stripe that has room for so many rows. It returns false if there is none left, unless no
+// other stripe can be tried: then the count is dropped. Half: it just got half as many. Sofar is the count of the row.
+func (s *stripe) add(k *Key, count, credits int64, room int, last bool) (added, half bool, sofar int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	most := room
+	if k.Meter == RefusedMeter {
+		most /= 2 // refusals, which callers can cause at will, leave room for the rest
+	}
+	row, half := s.row(k, most, room/2)
+	switch {
+	case row != nil:
+		row.count, row.credits = addUp(row.count, count), addUp(row.credits, credits)
+		sofar = row.count
+	case last:
+		s.dropped = addUp(s.dropped, count)
+	default:
+		return false, false, 0
+	}
+	return true, half, sofar
+}
+
+// oftenFrom is the count of a row from which its key is one that is counted often.
+const oftenFrom = 32
 
 // addUp adds and stops at the end of the range.
 func addUp(a, b int64) int64 {
@@ -185,6 +236,12 @@ func (s *stripe) row(k *Key, room, full int) (row *sum, half bool) {
 	}
 	*slot = n
 	return &s.rows[n-1], half
+}
+
+// is reports whether k and o differ in their days at most.
+func (k *Key) is(o *Key) bool {
+	return k.Token == o.Token && k.Endpoint == o.Endpoint && k.Client == o.Client && k.Meter == o.Meter &&
+		k.Owner == o.Owner
 }
 
 // slot mixes a few bytes in which keys are likely to differ.
@@ -291,6 +348,16 @@ func (c *Counters) collect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.armed.Store(false) // before the stripes are emptied: see Add
+	// Before the stripes: what another goroutine moves there is in one or the other.
+	c.listing.Lock()
+	listed := c.listed
+	c.listed = nil
+	c.listing.Unlock()
+	for _, p := range listed {
+		if r, ok := p.take(); ok {
+			dropped = addUp(dropped, c.add(c.sink.Group(r.key.Owner), &r))
+		}
+	}
 	for i := range c.stripes {
 		stripe := c.stripes[i].take(func(r sum) {
 			dropped = addUp(dropped, c.add(c.sink.Group(r.key.Owner), &r))
@@ -425,6 +492,9 @@ func total(rows []sum) (n int64) {
 // Waiting returns how many rows wait to be written, by the latest look.
 func (c *Counters) Waiting() int {
 	n := c.boxes.pending()
+	c.listing.Lock()
+	n += len(c.listed)
+	c.listing.Unlock()
 	for i := range c.stripes {
 		s := &c.stripes[i]
 		s.mu.Lock()
