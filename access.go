@@ -339,15 +339,6 @@ func (a Access) question(action Action, on Resource) question {
 	return q
 }
 
-// rows returns the condition that a row must meet, with references filled in.
-func (a Access) rows(action Action, on Resource) Condition {
-	if a.set == nil {
-		return Condition{}
-	}
-	q := a.question(action, on)
-	return a.set.policy.rowsFor(&q).resolve(a.lookup)
-}
-
 // lookup returns the value of a reference in a condition, and false if it has none.
 func (a Access) lookup(v any) (any, bool) {
 	if attr, ok := v.(AttrRef); ok {

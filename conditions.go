@@ -126,6 +126,7 @@ type node struct {
 
 	parts []*node         // all, any, not
 	fault *ConditionError // fault
+	bound *bindings       // of the root of a condition that is kept; nil: what it is bound to is not
 }
 
 type nodeKind uint8
@@ -215,10 +216,11 @@ func (n *node) ofRule() *node {
 			return n
 		}
 		of := *n
-		of.rule = true
+		of.rule, of.bound = true, nil
 		return &of
 	case nodeAll, nodeAny, nodeNot:
 		of := *n
+		of.bound = nil
 		of.parts = make([]*node, len(n.parts))
 		for i, p := range n.parts {
 			of.parts[i] = p.ofRule()

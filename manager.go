@@ -29,6 +29,7 @@ type Manager struct {
 	opts      Options
 	code      codeRoles
 	cache     *rightsCache
+	answers   answers
 	followers atomic.Pointer[[]*follower] // of the feeds that were used so far, at the places of their numbers in cache
 	following sync.Mutex                  // excludes those who add one
 	loads     *coalesce.Keyed[loadKey, Found]

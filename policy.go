@@ -30,10 +30,11 @@ type policy struct {
 	// paired reports whether more than one layer forces values, so that some pairs of their grants may disagree. Only then
 	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
 	paired, pairedCreate bool
-	nested               bool                    // some role in compiledLayer.others inherits
-	forcesRefs           bool                    // some rule forces a reference: whether it may create depends on who asks
-	clientPatterns       bool                    // a pattern holds ClientSegment
-	answers              atomic.Pointer[answers] // to prepared questions; nil: none was asked yet
+	nested               bool                     // some role in compiledLayer.others inherits
+	forcesRefs           bool                     // some rule forces a reference: whether it may create depends on who asks
+	clientPatterns       bool                     // a pattern holds ClientSegment
+	verdicts             atomic.Pointer[verdicts] // on prepared questions; nil: none was asked yet
+	number               uint64                   // of no other policy
 }
 
 type compiledLayer struct {
@@ -92,7 +93,7 @@ func newPolicy(layers []layer, roles map[string]Role) *policy {
 	}
 	b.p.paired, b.p.pairedCreate = forcing > 1, forcingCreate > 1
 	b.p.forcesRefs = slices.ContainsFunc(b.p.rulesets(), func(s *ruleset) bool { return s.forcesRefs })
-	b.p.clientPatterns = b.p.refersToClient()
+	b.p.clientPatterns, b.p.number = b.p.refersToClient(), policyNumbers.Add(1)
 	return b.p
 }
 
@@ -283,20 +284,20 @@ func (p *policy) verdictOf(q *question) verdict {
 	return v
 }
 
-// answers are the verdicts on some prepared questions. Each slot takes the first question that falls on it, and keeps
+// verdicts are those on some prepared questions. Each slot takes the first question that falls on it, and keeps
 // it: the number of the question, and the verdict plus 1 in the lowest two bits. 0: none yet. They are safe for
 // concurrent use.
-type answers [32]atomic.Uint32
+type verdicts [32]atomic.Uint32
 
 // remembered is verdictOf for a prepared question, of a policy that does not refer to the caller.
 func (p *policy) remembered(q *question) verdict {
 	if p == nil {
 		return verdictNone
 	}
-	known := p.answers.Load()
+	known := p.verdicts.Load()
 	if known == nil {
-		p.answers.CompareAndSwap(nil, new(answers))
-		known = p.answers.Load()
+		p.verdicts.CompareAndSwap(nil, new(verdicts))
+		known = p.verdicts.Load()
 	}
 	slot := &known[q.number%uint32(len(known))]
 	at := slot.Load()

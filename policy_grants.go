@@ -7,7 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
+
+// policyNumbers counts policies. A number stands for a policy where a pointer would keep it in memory.
+var policyNumbers atomic.Uint64
 
 // grant is rows that are allowed, and the values that are forced into them.
 type grant struct {

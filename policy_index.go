@@ -119,7 +119,7 @@ func (q *question) prefixHash(i int) uint64 {
 // numbers gives numbers to prepared questions. It is safe for concurrent use.
 type numbers struct{ last atomic.Uint64 }
 
-// maxNumber is the greatest number that a slot of answers holds. Questions beyond it have none: two never share one.
+// maxNumber is the greatest number that a slot of verdicts holds. Questions beyond it have none: two never share one.
 const maxNumber = 1<<30 - 1
 
 // next returns the next number; 0: there are no more.

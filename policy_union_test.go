@@ -314,7 +314,7 @@ func TestAnswersAreKeptByQuestion(t *testing.T) {
 			require.Equal(t, p.verdictOf(q.q), p.remembered(q.q), q.Question())
 		}
 	}
-	known := p.answers.Load()
+	known := p.verdicts.Load()
 	for i := range known {
 		require.NotZero(t, known[i].Load())
 	}

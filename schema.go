@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync/atomic"
 
 	"github.com/latchkey-go/latchkey/internal/predicate"
 	"github.com/latchkey-go/latchkey/internal/strictjson"
@@ -74,6 +75,7 @@ type Blob []byte
 type Schema struct {
 	fields Fields
 	inner  *predicate.Schema
+	every  *Predicate // of AllRows
 }
 
 // NewSchema returns the schema of fields. It panics, naming the field, on an empty name or column, and on an unknown
@@ -87,7 +89,11 @@ func NewSchema(fields Fields) *Schema {
 	if err != nil {
 		panic("latchkey: NewSchema: " + err.Error())
 	}
-	return &Schema{fields: maps.Clone(fields), inner: inner}
+	s := &Schema{fields: maps.Clone(fields), inner: inner}
+	b := predicate.NewBinder(inner, 1, nil)
+	b.Every(0)
+	s.every = &Predicate{b.Predicate()}
+	return s
 }
 
 // opaque returns why no field holds a value, for the types of this package that are no value of a row. It returns ""
@@ -118,20 +124,66 @@ func (c Condition) Bind(f Fields) (*Predicate, error) { return NewSchema(f).Bind
 // unknown field, an operator that the type does not support, or a value of another type. A value may be text, as it
 // comes from a form.
 func (s *Schema) Bind(c Condition) (*Predicate, error) {
-	p := &Predicate{}
-	if c.n == nil {
-		return p, nil
-	}
-	if c.n.kind == nodeFault {
+	switch {
+	case c.n == nil:
+		return &Predicate{}, nil
+	case c.n.kind == nodeFault:
 		return nil, c.n.fault
+	case c.n.kind == nodeEvery:
+		return s.every, nil
+	}
+	if known := c.n.bound.of(s); known != nil {
+		return known, nil
 	}
 	var space [256]byte
 	b := predicate.NewBinder(s.inner, c.n.count, space[:])
 	if err := c.n.bind(&b, 0, false); err != nil {
 		return nil, err
 	}
-	p.inner = b.Predicate()
+	p := &Predicate{b.Predicate()}
+	if c.n.bound != nil {
+		p.inner.Keep()
+		c.n.bound.add(s, p)
+	}
 	return p, nil
+}
+
+// bindings are what a condition was bound to last, by schema. Nil holds none. They are safe for concurrent use.
+type bindings struct {
+	last [4]atomic.Pointer[binding]
+	next atomic.Uint32
+}
+
+type binding struct {
+	schema *Schema
+	bound  *Predicate
+}
+
+// of returns what the condition was bound to s as, nil if that is not known.
+func (b *bindings) of(s *Schema) *Predicate {
+	if b == nil {
+		return nil
+	}
+	for i := range b.last {
+		if known := b.last[i].Load(); known != nil && known.schema == s {
+			return known.bound
+		}
+	}
+	return nil
+}
+
+func (b *bindings) add(s *Schema, p *Predicate) {
+	b.last[b.next.Add(1)%uint32(len(b.last))].Store(&binding{s, p})
+}
+
+// kept returns c with room for what it is bound to. It is for a condition that is handed out more than once.
+func (c Condition) kept() Condition {
+	if c.n == nil || c.n.kind == nodeEvery || c.n.bound != nil {
+		return c
+	}
+	n := *c.n
+	n.bound = new(bindings)
+	return Condition{&n}
 }
 
 // bind passes the node to b as its node at. If negated, it passes the opposite, which every leaf takes into its

@@ -169,7 +169,15 @@ type Predicate struct {
 	shape  *shape
 	nodes  []boundNode // the root first; children of one node lie side by side
 	start  int32       // the node that Match asks first, as boundNode.yes
+	fixed  *fixedArgs  // nil: arguments are made anew each time
 }
+
+// fixedArgs are the arguments for each dialect, made when first needed.
+type fixedArgs [MySQL + 1]atomic.Pointer[[]any]
+
+// Keep makes SQL remember the arguments, for a Predicate that is asked for them more than once. It must be called
+// before the Predicate is shared.
+func (p *Predicate) Keep() { p.fixed = new(fixedArgs) }
 
 // SQL returns the condition as a fragment in parentheses, and its arguments. Placeholders are ? on SQLite and MySQL,
 // and $first, $first+1, … on PostgreSQL, where first must be 1 or more. The other dialects ignore first. The text
@@ -192,11 +200,31 @@ func (p *Predicate) SQL(d Dialect, first int) (where string, args []any) {
 	if len(c.args) == 0 {
 		return c.text, nil
 	}
-	args = make([]any, len(c.args))
-	for i, a := range c.args {
-		args[i] = p.argument(d, a)
+	if p.fixed == nil {
+		return c.text, p.arguments(d, c.args)
+	}
+	at := &p.fixed[d]
+	known := at.Load()
+	if known == nil {
+		all := p.arguments(d, c.args)
+		known = &all
+		at.Store(known) // a lost race only costs making them once more
+	}
+	args = slices.Clone(*known)
+	for i, v := range args {
+		if list, ok := v.([]string); ok {
+			args[i] = slices.Clone(list) // the caller's own: it may change it
+		}
 	}
 	return c.text, args
+}
+
+func (p *Predicate) arguments(d Dialect, of []argument) []any {
+	args := make([]any, len(of))
+	for i, a := range of {
+		args[i] = p.argument(d, a)
+	}
+	return args
 }
 
 // text returns the SQL text, from the cache if it is there.
