@@ -155,7 +155,8 @@ func (a Access) mint(ctx context.Context, n *Narrowing, r *Request) (Token, Secr
 		t.Attributes, t.ChildAttributes = nl.attributes.values.clone(), slices.Clone(nl.attributes.child)
 	}
 	t.OwnerVersion = f.Owner.Version
-	w := Write{RequireTokens: []Ref{{ID: parent.ID, Version: parent.Version}}, RequireOwner: &f.Owner.Version}
+	ownerVersion := f.Owner.Version // a copy: what a Write points to is allocated
+	w := Write{RequireTokens: []Ref{{ID: parent.ID, Version: parent.Version}}, RequireOwner: &ownerVersion}
 	if n.Client.ID != "" {
 		w.Clients = []Client{t.Client}
 	}
@@ -273,7 +274,11 @@ func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing) error {
 // clampEnd returns now + lifetime, or the first end of the parent f and its ancestors.
 func clampEnd(now time.Time, lifetime time.Duration, f *Found) time.Time {
 	end := now.Add(lifetime)
-	for _, t := range append([]Token{f.Token}, f.Ancestors...) {
+	for i := -1; i < len(f.Ancestors); i++ {
+		t := &f.Token
+		if i >= 0 {
+			t = &f.Ancestors[i]
+		}
 		if e := t.Validity.NotAfter; !e.IsZero() && e.Before(end) {
 			end = e
 		}
@@ -372,11 +377,12 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 			ErrForced, missing, forced[missing])
 	}
 	forced = given
-	for _, up := range slices.Concat(a.set.narrowLayers, a.set.layers) {
-		for field, v := range up.forced {
-			if mine, ok := forced[field]; ok && !reflect.DeepEqual(mine, v) {
-				return none, fmt.Errorf("%w: field %q", ErrForced, field)
-			}
+	for field, mine := range forced {
+		if slices.ContainsFunc(slices.Concat(a.set.narrowLayers, a.set.layers), func(up layer) bool {
+			v, ok := up.forced[field]
+			return ok && !reflect.DeepEqual(mine, v)
+		}) {
+			return none, fmt.Errorf("%w: field %q", ErrForced, field)
 		}
 	}
 	nl := resolvedNarrowing{roleSet: a.set.roleSet, roles: a.set.roles, client: client, attributes: attributes}
@@ -385,8 +391,10 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 		return none, err
 	}
 	nl.layer = layer{name: "narrowing", full: n.Roles == nil && n.Permissions == nil,
-		roles: slices.Compact(slices.Sorted(slices.Values(roles))), ends: ends, rules: slices.Clone(n.Permissions),
-		rows: slices.Clone(n.Rows), forced: forced}
+		ends: ends, rules: slices.Clone(n.Permissions), rows: slices.Clone(n.Rows), forced: forced}
+	if len(roles) > 0 {
+		nl.layer.roles = slices.Compact(slices.Sorted(slices.Values(roles)))
+	}
 	if !nl.layer.full {
 		nl.roles = nl.layer.roles
 	}

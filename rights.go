@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -322,20 +324,83 @@ func rightsKey(f *Found) [32]byte {
 	r := &t.Restrictions
 	if len(t.Permissions)+len(t.Rows)+len(t.Forced)+len(r.Domains)+len(r.Addresses)+len(r.MintFrom) != 0 || r.Signed ||
 		!t.Limits.IsZero() || f.Owner.Boundary != nil || !f.Owner.Limits.IsZero() {
-		own, err := json.Marshal(struct {
-			P Permissions
-			R []Condition
-			F Values
-			X Restrictions
-			B Permissions
-			L [2]Limits
-		}{t.Permissions, t.Rows, t.Forced, *r, f.Owner.Boundary, [2]Limits{t.Limits, f.Owner.Limits}})
-		if err != nil { // it cannot be: everything in it was read from its stored form
-			panic("latchkey: " + err.Error())
-		}
-		key = append(key, own...)
+		key = appendOwnRights(key, t, &f.Owner)
 	}
 	return sha256.Sum256(key)
+}
+
+// appendOwnRights appends what is spelled out in a key. What differs makes another key: every list has its length
+// before it, and a condition and a value are JSON, which says where it ends.
+func appendOwnRights(key []byte, t *Token, o *Owner) []byte {
+	key = appendRules(appendRules(key, t.Permissions), o.Boundary)
+	key = binary.AppendUvarint(key, uint64(len(t.Rows)))
+	for _, c := range t.Rows {
+		key = appendCondition(key, c)
+	}
+	key = appendForced(key, t.Forced)
+	r := &t.Restrictions
+	key = append(appendTexts(key, r.Domains), flag(r.Signed))
+	for _, prefixes := range [...][]netip.Prefix{r.Addresses, r.MintFrom} {
+		key = binary.AppendUvarint(key, uint64(len(prefixes)))
+		for _, prefix := range prefixes {
+			key = appendText(key, prefix.String())
+		}
+	}
+	for _, l := range [...]*Limits{&t.Limits, &o.Limits} {
+		if l.IsZero() {
+			key = append(key, 0)
+			continue
+		}
+		text, err := json.Marshal(l)
+		if err != nil { // it cannot be: it was read from its stored form
+			panic("latchkey: " + err.Error())
+		}
+		key = appendText(key, string(text))
+	}
+	return key
+}
+
+func appendRules(key []byte, p Permissions) []byte {
+	key = binary.AppendUvarint(key, uint64(len(p)))
+	for i := range p {
+		r := &p[i]
+		key = appendTexts(append(key, byte(r.verb)), r.actions)
+		key = appendForced(appendCondition(appendTexts(key, r.patterns), r.rows), r.forced)
+	}
+	return key
+}
+
+func appendCondition(key []byte, c Condition) []byte {
+	switch {
+	case c.n == nil:
+		return append(key, "false"...)
+	case c.n.kind == nodeFault: // it cannot be: it was read from its stored form
+		panic("latchkey: " + c.n.fault.Error())
+	}
+	return c.n.appendJSON(key)
+}
+
+func appendForced(key []byte, v Values) []byte {
+	key = binary.AppendUvarint(key, uint64(len(v)))
+	if len(v) == 0 {
+		return key
+	}
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		key = append(appendJSONValue(appendText(key, name), v[name]), ';')
+	}
+	return key
+}
+
+func appendTexts[T ~string](key []byte, texts []T) []byte {
+	key = binary.AppendUvarint(key, uint64(len(texts)))
+	for _, text := range texts {
+		key = appendText(key, string(text))
+	}
+	return key
+}
+
+func appendText(key []byte, text string) []byte {
+	return append(binary.AppendUvarint(key, uint64(len(text))), text...)
 }
 
 func appendRef(key []byte, id string, version uint64) []byte {

@@ -42,6 +42,7 @@ type Store struct {
 	writes  []stamp[writeKey]     // IDs of writes, oldest first
 	batches map[[16]byte]struct{} // IDs of usage batches
 	batched []stamp[[16]byte]     // the same, oldest first
+	tx      tx                    // the running Write
 }
 
 var _ latchkey.Store = (*Store)(nil)

@@ -75,8 +75,8 @@ func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 var never = micros(time.Time{})
 
 // set stores a copy of t, without its secrets.
-func (r *token) set(t latchkey.Token) {
-	t = t.Clone()
+func (r *token) set(given *latchkey.Token) {
+	t := given.Clone()
 	r.id, r.parent, r.name, r.hint = t.ID, t.Parent, t.Name, t.Hint
 	r.version, r.ownerVersion, r.kind, r.depth = t.Version, t.OwnerVersion, t.Kind, t.Depth
 	r.created, r.used, r.revoked = micros(t.Created), micros(t.Used), micros(t.Revoked)

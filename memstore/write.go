@@ -20,7 +20,9 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, known := s.owners[w.Owner]
-	tx := tx{s: s, a: s.ensure(w.Owner), w: &w}
+	tx := &s.tx // used again, for a Write is the only one
+	defer tx.reset()
+	tx.s, tx.a, tx.w = s, s.ensure(w.Owner), w
 	if _, again := tx.a.written[w.ID]; again {
 		return nil
 	}
@@ -80,7 +82,7 @@ var errForeign = fmt.Errorf("%w: a write holds a record of another owner", latch
 type tx struct {
 	s       *Store
 	a       *ownerData
-	w       *latchkey.Write
+	w       latchkey.Write
 	undo    []func()
 	added   []*token
 	changes []latchkey.Change
@@ -92,6 +94,18 @@ type changeKey struct {
 	id     string
 	of     latchkey.RevocationOf
 	before int64
+}
+
+// reset makes tx ready for the next Write. It keeps no record.
+func (tx *tx) reset() {
+	undo, added := tx.undo, tx.added
+	clear(undo)
+	clear(added)
+	if cap(undo)+cap(added) > 1<<10 {
+		undo, added = nil, nil // after a large one
+	}
+	tx.s, tx.a, tx.w, tx.changes, tx.listed = nil, nil, latchkey.Write{}, nil, nil
+	tx.undo, tx.added = undo[:0], added[:0]
 }
 
 func (tx *tx) onUndo(f func()) { tx.undo = append(tx.undo, f) }
@@ -126,8 +140,8 @@ func (tx *tx) apply() error {
 	if err := tx.recordOnce(); err != nil {
 		return err
 	}
-	for _, t := range tx.w.Tokens {
-		if err := tx.putToken(t); err != nil {
+	for i := range tx.w.Tokens {
+		if err := tx.putToken(&tx.w.Tokens[i]); err != nil {
 			return err
 		}
 	}
@@ -155,7 +169,7 @@ func (tx *tx) apply() error {
 
 // commit does what cannot fail, and publishes the changes.
 func (tx *tx) commit() {
-	s, a, w := tx.s, tx.a, tx.w
+	s, a, w := tx.s, tx.a, &tx.w
 	for _, t := range tx.added {
 		t.uncommitted = false
 	}
@@ -276,16 +290,16 @@ func versions(refs []latchkey.Ref) map[string]uint64 {
 	return m
 }
 
-func (tx *tx) putToken(t latchkey.Token) error {
+func (tx *tx) putToken(t *latchkey.Token) error {
 	a := tx.a
 	old, exists := a.tokens.get(t.ID)
 	if t.Version == 0 {
 		if exists {
 			return latchkey.ErrExists
 		}
-		t.Version = 1
 		r := &token{of: a, uncommitted: true}
 		r.set(t)
+		r.version = 1
 		a.tokens.put(r.id, r)
 		a.enter(r)
 		tx.added = append(tx.added, r)
@@ -298,8 +312,8 @@ func (tx *tx) putToken(t latchkey.Token) error {
 	before := *old
 	a.touchLive(old)
 	a.leave(old)
-	t.Version++
 	old.set(t)
+	old.version++
 	old.used = max(old.used, before.used)
 	a.enter(old)
 	tx.onUndo(func() { a.leave(old); *old = before; a.enter(old) })
