@@ -180,10 +180,46 @@ func isObfuscated(s string) bool {
 	return true
 }
 
+// parseIPv4Port reads the usual form of Request.RemoteAddr, an IPv4 address and a port, as netip does. It returns false
+// for every other text.
+func parseIPv4Port(s string) (netip.Addr, bool) {
+	var octets [4]byte
+	i := 0
+	for at := range octets {
+		value, start := 0, i
+		for ; i < len(s) && i-start < 3 && s[i]-'0' <= 9; i++ {
+			value = 10*value + int(s[i]-'0')
+		}
+		end := byte('.')
+		if at == 3 {
+			end = ':'
+		}
+		if i == start || value > 255 || s[start] == '0' && i-start > 1 || i == len(s) || s[i] != end {
+			return netip.Addr{}, false
+		}
+		octets[at] = byte(value)
+		i++
+	}
+	port := 0
+	if len(s)-i < 1 || len(s)-i > 5 {
+		return netip.Addr{}, false
+	}
+	for ; i < len(s); i++ {
+		if s[i]-'0' > 9 {
+			return netip.Addr{}, false
+		}
+		port = 10*port + int(s[i]-'0')
+	}
+	return netip.AddrFrom4(octets), port <= 65535
+}
+
 // parseAddr reads an address with or without a port. It returns the zero Addr for anything else.
 func parseAddr(s string) netip.Addr {
 	if s == "" { // not known: an error of netip would allocate
 		return netip.Addr{}
+	}
+	if a, ok := parseIPv4Port(s); ok {
+		return a
 	}
 	// An attempt that fails allocates an error.
 	if n := strings.Count(s, ":"); n == 1 || n > 1 && s[0] == '[' {

@@ -12,12 +12,12 @@ import (
 type requestState struct {
 	watchedContext
 	access  latchkey.Access
-	known   bool // access is set
-	given   bool // the host set access: see WithAccess
-	linked  bool // the credential was found, and by a link from another origin: see Carriers.TrustedOrigins
+	known   bool        // access is set
+	given   bool        // the host set access: see WithAccess
+	linked  bool        // the credential was found, and by a link from another origin: see Carriers.TrustedOrigins
+	hasRows bool        // rows is set
+	looked  atomic.Bool // the handler asked for rows, or said that it needs none
 	rows    latchkey.Condition
-	hasRows bool
-	looked  atomic.Bool   // the handler asked for rows, or said that it needs none
 	outer   *requestState // of the middleware around; nil: none
 	on      string        // the resource of the innermost Require, as it was written there
 }

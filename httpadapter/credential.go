@@ -80,7 +80,7 @@ func isB64Token(s string) bool {
 		return false
 	}
 	for i := range len(body) {
-		if c := body[i]; !isAlphaNum(c) && strings.IndexByte("-._~+/", c) < 0 {
+		if !b64Chars[body[i]] {
 			return false
 		}
 	}
@@ -93,11 +93,22 @@ func isHTTPToken(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !isAlphaNum(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if !tokenChars[s[i]] {
 			return false
 		}
 	}
 	return true
+}
+
+// The characters of a b64token, but for "=", and of a token.
+var b64Chars, tokenChars = alphaNumAnd("-._~+/"), alphaNumAnd("!#$%&'*+-.^_`|~")
+
+// alphaNumAnd returns which bytes are letters, digits or one of others.
+func alphaNumAnd(others string) (set [256]bool) {
+	for c := range set {
+		set[c] = isAlphaNum(byte(c)) || strings.IndexByte(others, byte(c)) >= 0
+	}
+	return set
 }
 
 func isAlphaNum(c byte) bool {

@@ -78,12 +78,29 @@ func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, e
 		if !ok {
 			return "", &routeError{resource: t.text, route: r.Pattern, name: s.text, hook: opts.PathValue != nil}
 		}
+		if isPlain(value) {
+			b = append(b, value...)
+			continue
+		}
 		if reason := ambiguity(value, r, opts); reason != "" {
 			return "", &requestError{field: s.text, reason: reason}
 		}
 		b = appendValue(b, value)
 	}
 	return latchkey.Resource(b), nil
+}
+
+// plainChars are the bytes that every reader takes for themselves.
+var plainChars = alphaNumAnd("-_")
+
+// isPlain reports whether a value has plainChars alone, as most have: it is not ambiguous, and is a segment as it is.
+func isPlain(value string) bool {
+	for i := range len(value) {
+		if !plainChars[value[i]] {
+			return false
+		}
+	}
+	return value != ""
 }
 
 // appendValue appends a value as the one segment that [latchkey.Path] makes of it. The value has no segment that is
