@@ -1,6 +1,6 @@
 module github.com/latchkey-go/latchkey/e2e
 
-go 1.26.0
+go 1.26.4
 
 replace github.com/latchkey-go/latchkey => ../
 
@@ -32,8 +32,14 @@ require (
 )
 
 require (
+	github.com/bits-and-blooms/bitset v1.20.0 // indirect
 	github.com/bmatcuk/doublestar/v4 v4.6.1 // indirect
+	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a // indirect
 	github.com/casbin/govaluate v1.3.0 // indirect
+	github.com/nlnwa/whatwg-url v0.6.2 // indirect
+	github.com/nst/JSONTestSuite v0.0.0-20241122125541-1ef36fa01286 // indirect
+	github.com/weppos/publicsuffix-go v0.50.3 // indirect
+	golang.org/x/net v0.60.0 // indirect
 )
 
 require (
@@ -60,3 +66,5 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
 )
+
+tool github.com/nst/JSONTestSuite/parsers/test_go
