@@ -1,6 +1,6 @@
 # The comment of each target tells what it does. `make` alone lists them.
 
-.PHONY: help run test bench scale fuzz mutants static install
+.PHONY: help run test bench scale fuzz mutants scorecard static install
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ fuzz: ## each fuzz target for FUZZTIME (10000x, or a duration); part of test
 
 mutants: ## remove guards, one at a time, each of which must fail a test; ARGS='-only verify.go' are its flags
 	@go run ./scripts/mutants $(ARGS)
+
+scorecard: ## the goals of security, measured, into docs/SCORECARD.md; ARGS='-only 1,9' measures some
+	@go run ./scripts/scorecard $(ARGS)
 
 static: ## gofmt, line length, import rules, go vet, staticcheck, actionlint; part of test
 	@scripts/static
