@@ -105,8 +105,8 @@ func TestSlowRequestsEnd(t *testing.T) {
 	}
 }
 
-// sqlmap runs sqlmap on a request, and returns whether it found a hole. It uses its techniques that look at replies, and
-// not those that look at times, which a busy machine could deceive.
+// sqlmap runs sqlmap on a request, and returns whether it found a hole. It uses its techniques that look at replies,
+// and not those that look at times, which a busy machine could deceive.
 func sqlmap(t *testing.T, target string, args ...string) bool {
 	t.Helper()
 	program, err := exec.LookPath("sqlmap")
@@ -124,7 +124,8 @@ func sqlmap(t *testing.T, target string, args ...string) bool {
 }
 
 // TestSQLMapFindsNothing lets sqlmap, at level 3, attack the parameters of the example server, each with those of a
-// good request. It finds the hole of a server that has one. LONG=1 attacks all of them, and otherwise one that is drawn.
+// good request. It finds the hole of a server that has one. LONG=1 attacks all of them, and otherwise one that is
+// drawn.
 func TestSQLMapFindsNothing(t *testing.T) {
 	t.Parallel()
 	db, err := sql.Open("sqlite", harness.WAL(harness.NewFile(t)))
@@ -160,8 +161,9 @@ func TestSQLMapFindsNothing(t *testing.T) {
 		{"/penguins?limit=1", []string{bearer}},
 	}
 	for _, q := range []string{"/tokens?search=a&kind=api_key&state=active&role=viewer&client=7&parent=" + id + "&limit=5",
-		"/tokens/" + id + "*", "/roles?search=a&limit=5", "/clients?limit=5", "/clients/7*", "/events?action=token.issue&object=" +
-			id + "&limit=5", "/usage?by=token&token=" + id, "/refusals?token=" + id, "/tokens/count?search=a",
+		"/tokens/" + id + "*", "/roles?search=a&limit=5", "/clients?limit=5", "/clients/7*",
+		"/events?action=token.issue&object=" + id + "&limit=5", "/usage?by=token&token=" + id, "/refusals?token=" + id,
+		"/tokens/count?search=a",
 		"/who?action=read&resource=dataset/a", "/me/reach?action=read"} {
 		targets = append(targets, target{"/latchkey/v1" + q, []string{bearer}})
 	}

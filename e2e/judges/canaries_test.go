@@ -355,7 +355,8 @@ func TestDumpsHoldNoSecret(t *testing.T) {
 	run("PostgreSQL", func(t *testing.T) (*sql.DB, latchkey.Dialect) {
 		return pg.Open(t, pg.Place(t)), pg.Dialect
 	}, func(t *testing.T, e *evidence) (text, files map[string][]byte) {
-		dump, err := harness.Program("pg_dump", append([]string{os.Getenv("LATCHKEY_PG_BIN")}, harness.PostgresFolders()...)...)
+		dump, err := harness.Program("pg_dump",
+			append([]string{os.Getenv("LATCHKEY_PG_BIN")}, harness.PostgresFolders()...)...)
 		require.NoError(t, err)
 		_, err = pg.Admin.Exec("CHECKPOINT")
 		require.NoError(t, err)

@@ -100,17 +100,22 @@ func decoders(t *testing.T) map[string]func(document []byte) bool {
 		"a value of a condition": func(d []byte) bool {
 			return new(latchkey.Condition).UnmarshalJSON(member(d, `{"field":"a","op":"=","value":`, `}`)) == nil
 		},
-		"ReadRoles":       func(d []byte) bool { _, err := latchkey.ReadRoles(strings.NewReader(string(d))); return err == nil },
+		"ReadRoles": func(d []byte) bool {
+			_, err := latchkey.ReadRoles(strings.NewReader(string(d)))
+			return err == nil
+		},
 		"ReadCatalogue":   func(d []byte) bool { _, err := latchkey.ReadCatalogue(d); return err == nil },
 		"settings":        func(d []byte) bool { _, err := settings.Parse("latchkey.json", d); return err == nil },
 		"leaks.ParseKeys": func(d []byte) bool { _, err := leaks.ParseKeys(d); return err == nil },
 		"api, a body":     served(api.Handler(auth, nil), "/tokens", "application/json", "", "", "Authorization", bearer),
 		"api, a member": served(api.Handler(auth, nil), "/tokens", "application/json",
 			`{"kind":"api_key","extra":`, `}`, "Authorization", bearer),
-		"authzen": served(authzen.Handler(auth, &authzen.Options{URL: "https://pdp.example.com"}), "/access/v1/evaluation", "application/json",
+		"authzen": served(authzen.Handler(auth, &authzen.Options{URL: "https://pdp.example.com"}),
+			"/access/v1/evaluation", "application/json",
 			`{"subject":{"type":"token","id":"a"},"action":{"name":"read"},"resource":{"type":"a","id":"b","properties":`,
 			`}}`, "Authorization", bearer),
-		"cloudtables": served(cloudtables.Handler(acme, nil), "/io/api/1/access", "application/json", `{"conditions":`, `}`, "key",
+		"cloudtables": served(cloudtables.Handler(acme, nil), "/io/api/1/access", "application/json",
+			`{"conditions":`, `}`, "key",
 			key.Reveal()),
 		"datocms": served(datocms.Handler(acme, nil), "/roles", "application/json",
 			`{"data":{"type":"role","attributes":`, `}}`, "Authorization", bearer, "X-Api-Version", "3", "Accept",

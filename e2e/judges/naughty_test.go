@@ -186,7 +186,8 @@ func whole(pointer string) object {
 }
 
 // freeForm are places that take any JSON, a text too. The document does not call them texts.
-var freeForm = []string{"/attributes/team", "/extra", "/permissions/0/where/value", "/permissions/0/force/a", "/rows/0/value",
+var freeForm = []string{"/attributes/team", "/extra", "/permissions/0/where/value", "/permissions/0/force/a",
+	"/rows/0/value",
 	"/forced/a", "/boundary/0/where/value", "/boundary/0/force/a"}
 
 // bodies are the operations with a body, with what else theirs needs. {id} is a record of the operation's kind.

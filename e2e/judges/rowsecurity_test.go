@@ -101,7 +101,8 @@ func randomRule(r *rand.Rand, depth int) rule {
 	switch op {
 	case latchkey.IsNull:
 		yes := r.IntN(2) == 0
-		return rule{latchkey.Where(c.name, op, yes), "(" + c.name + map[bool]string{true: " IS NULL)", false: " IS NOT NULL)"}[yes]}
+		null := map[bool]string{true: " IS NULL)", false: " IS NOT NULL)"}
+		return rule{latchkey.Where(c.name, op, yes), "(" + c.name + null[yes]}
 	case latchkey.In:
 		w := value()
 		return rule{latchkey.Where(c.name, op, []any{v, w}), "(" + column + " IN (" + literal(v) + ", " + literal(w) + "))"}
@@ -254,7 +255,8 @@ func TestRowSecurityAgrees(t *testing.T) {
 			whole, err := acme.Assume(latchkey.Client{}, union(a, allow))
 			require.NoError(t, err)
 			if narrow != nil {
-				whole, err = whole.Narrow(ctx, latchkey.Narrowing{Rows: []latchkey.Condition{narrow[0].condition, narrow[1].condition}})
+				whole, err = whole.Narrow(ctx, latchkey.Narrowing{
+					Rows: []latchkey.Condition{narrow[0].condition, narrow[1].condition}})
 				require.NoError(t, err)
 			}
 			access[a] = whole
@@ -285,7 +287,8 @@ func TestRowSecurityAgrees(t *testing.T) {
 			}
 			policy("allow", "PERMISSIVE", allow)
 			policy("narrow", "RESTRICTIVE", narrow)
-			about := fmt.Sprintf("round %d, ours %t: %v", round, ours, union(latchkey.Read, append(slices.Clone(allow), narrow...)))
+			about := fmt.Sprintf("round %d, ours %t: %v", round, ours,
+				union(latchkey.Read, append(slices.Clone(allow), narrow...)))
 
 			// Read: the rows that the filter admits.
 			filter, err := access[latchkey.Read].Filter(latchkey.Read, "dataset/orders")

@@ -19,8 +19,8 @@ import (
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
-// difference measures whether two inputs of f take different times, by Welch's t of samples in random order. A sample is
-// the time of several calls, so that the clock is fine enough. The slowest tenth of both together is left out: that is
+// difference measures whether two calls take different times, by Welch's t of samples in random order. A sample is the
+// time of several calls, so that the clock is fine enough. The slowest tenth of both together is left out: that is
 // where something else ran.
 func difference(samples, calls int, near, far func()) float64 {
 	times := make([][2]float64, 0, samples*2)
@@ -54,8 +54,8 @@ const threshold = 4.5
 // sameTime checks that near and far take the same time. Each attempt measures both, and beside them a comparison that
 // ends at the first byte that differs. It says nothing unless that is seen.
 //
-// No chance fails it: of at most 40 attempts, those that see the planted difference count, and five of them in a row must
-// see a difference between near and far, each with less than 1 in 100,000. A true leak is seen in each.
+// No chance fails it: of at most 40 attempts, those that see the planted difference count, and five of them in a row
+// must see a difference between near and far, each with less than 1 in 100,000. A true leak is seen in each.
 func sameTime(t *testing.T, near, far func()) {
 	t.Helper()
 	secret := strings.Repeat("0123456789abcdef", 4)

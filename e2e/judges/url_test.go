@@ -9,6 +9,7 @@ import (
 
 	"github.com/nlnwa/whatwg-url/url"
 	"github.com/stretchr/testify/require"
+	_ "github.com/weppos/publicsuffix-go/publicsuffix" // go.mod requires it for the tests of the list
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/latchkey-go/latchkey"
@@ -182,5 +183,6 @@ func TestPublicSuffixes(t *testing.T) {
 	t.Logf("%d hosts: %d suffixes refused, %d others accepted", cases, refused, accepted)
 
 	require.ErrorIs(t, latchkey.Restrictions{Domains: []string{"*.co.uk"}}.Validate(isSuffix), latchkey.ErrInvalid)
-	require.NoError(t, latchkey.Restrictions{Domains: []string{"*.co.uk"}}.Validate(nil), "without a list nothing is known")
+	require.NoError(t, latchkey.Restrictions{Domains: []string{"*.co.uk"}}.Validate(nil),
+		"without a list nothing is known")
 }

@@ -35,8 +35,8 @@ var goals = []goal{
 	{
 		target:  "Credits are exact: histories of many clients, with faults, are linearizable.",
 		control: "a lost update is found: TestALostUpdateIsNotLinearizable",
-		dir:     "e2e", command: test("TestCreditsAreLinearizable|TestALostUpdateIsNotLinearizable|TestCreditsOfManyProcesses",
-			"./consistency"),
+		dir:     "e2e", command: test(
+			"TestCreditsAreLinearizable|TestALostUpdateIsNotLinearizable|TestCreditsOfManyProcesses", "./consistency"),
 		passed: []string{"TestCreditsAreLinearizable", "TestALostUpdateIsNotLinearizable", "TestCreditsOfManyProcesses"},
 		figure: counted,
 	},
@@ -48,18 +48,21 @@ var goals = []goal{
 		figure: `(?:rowsecurity|same_rows)_test.go:\d+: (.*(?:rows|conditions).*)`,
 	},
 	{
-		target:  "Each statement of each operation fails once, before and after its effect: no answer is wrong, nothing is half.",
+		target: "Each statement of each operation fails once, before and after its effect: no answer is wrong, " +
+			"nothing is half.",
 		control: "halves are found: TestWalkerSees",
-		dir:     "e2e", command: test("TestEnginesEveryStatementFails|TestWalkerSees|TestSQLiteEveryStatementFails", "./faults",
-			"./sqlite"),
-		passed: []string{"TestEnginesEveryStatementFails", "TestSQLiteEveryStatementFails", "TestWalkerSees"}, figure: counted,
+		dir:     "e2e", command: test(
+			"TestEnginesEveryStatementFails|TestWalkerSees|TestSQLiteEveryStatementFails", "./faults", "./sqlite"),
+		passed: []string{"TestEnginesEveryStatementFails", "TestSQLiteEveryStatementFails", "TestWalkerSees"},
+		figure: counted,
 	},
 	{
 		target:  "No sequence of operations gives a caller more than its maker had.",
-		control: "mistakes in the model of the algebra are found: make mutants removes each guard",
+		control: "every guard of these tests is removed in turn by make mutants",
 		command: test("TestNoEscalationByAnySequence|TestPolicyMatchesModel|TestChainsNeverWiden|TestWithinIsSound", "."),
-		passed:  []string{"TestNoEscalationByAnySequence", "TestPolicyMatchesModel", "TestChainsNeverWiden", "TestWithinIsSound"},
-		figure:  counted,
+		passed: []string{"TestNoEscalationByAnySequence", "TestPolicyMatchesModel", "TestChainsNeverWiden",
+			"TestWithinIsSound"},
+		figure: counted,
 	},
 	{
 		target:  "An id of another tenant is worth as much as one that never was, in every operation, route and statement.",
@@ -95,7 +98,8 @@ var goals = []goal{
 		command: test("TestWycheproof|TestKeyringIsMadeOfThem|TestJSON|TestJSONOfTwoMeanings|TestURLs|"+
 			"TestInternationalHosts|TestPublicSuffixes|TestNaughtyStrings.*", "./judges"),
 		passed: []string{"TestWycheproof", "TestJSON", "TestURLs", "TestInternationalHosts", "TestPublicSuffixes",
-			"TestNaughtyStringsThroughTheAPI"}, figure: `(?:crypto|json|naughty|url)_test.go:\d+: (\d+ [^:]*:? ?(?:\d+ [^:;]*)?)`,
+			"TestNaughtyStringsThroughTheAPI"},
+		figure: `(?:crypto|json|naughty|url)_test.go:\d+: (\d+ [^:]*:? ?(?:\d+ [^:;]*)?)`,
 	},
 	{
 		target:  "A flood of junk costs no reads of the database, and a cached Verify costs nothing but time.",
@@ -108,8 +112,8 @@ var goals = []goal{
 	{
 		target:  "sqlmap, slow clients and raw requests behind real proxies find nothing.",
 		control: "sqlmap finds the hole that was planted, and the proxies pass what is allowed",
-		dir:     "e2e", command: test("TestSQLMapFindsNothing|TestSlowRequestsEnd|TestTargets|TestTimeTellsNothing", "./judges",
-			"./proxies"),
+		dir:     "e2e", command: test(
+			"TestSQLMapFindsNothing|TestSlowRequestsEnd|TestTargets|TestTimeTellsNothing", "./judges", "./proxies"),
 		passed: []string{"TestSQLMapFindsNothing", "TestSlowRequestsEnd", "TestTargets", "TestTimeTellsNothing"},
 		figure: `(?:attacks|timing|corpus)_test.go:\d+: (.*)`,
 	},

@@ -1,5 +1,5 @@
-// Command scorecard runs the tests behind each goal of security, and writes docs/SCORECARD.md: a line for each goal with
-// its target, what was measured, the control that shows that the test can fail, the command, and the date.
+// Command scorecard runs the tests behind each goal of security, and writes docs/SCORECARD.md: a line for each goal
+// with its target, what was measured, the control that shows that the test can fail, the command, and the date.
 //
 //	go run ./scripts/scorecard              all goals
 //	go run ./scripts/scorecard -only 1,9    those; the lines of the others stay as they are
@@ -25,9 +25,9 @@ const file = "docs/SCORECARD.md"
 
 const head = `# Scorecard
 
-What the goals of security were measured at last. ` + "`make scorecard`" + ` runs the commands and writes this page: each takes some
-minutes at most, so tests that can try more try a sample. ` + "`LONG=1`" + ` before a command tries all. A control is a fault that
-was planted, or a check that the tests saw something: without it they would prove nothing.
+What the goals of security were measured at last. ` + "`make scorecard`" + ` runs the commands and writes this page.
+Tests that can try more than some minutes allow try a sample. ` + "`LONG=1`" + ` before a command tries all. A control
+is a fault that was planted, or a check that the tests saw something: without it they would prove nothing.
 [security-tests.md](security-tests.md) has the tests of each class of faults.
 
 | goal | what must hold | measured | control | command | date |

@@ -11,7 +11,8 @@ import (
 
 func TestAGoalIsMetOnlyIfItsTestsRan(t *testing.T) {
 	g := goal{passed: []string{"TestA", "TestControl"}, figure: `(?m)^figure: (.*)`}
-	const both = "--- PASS: TestA (0.1s)\n    --- PASS: TestControl/b (0.1s)\n--- PASS: TestControl (0.1s)\nfigure: 7 of 7\n"
+	const both = "--- PASS: TestA (0.1s)\n" +
+		"    --- PASS: TestControl/b (0.1s)\n--- PASS: TestControl (0.1s)\nfigure: 7 of 7\n"
 	measured, met := g.judge(both, nil, 3)
 	require.True(t, met)
 	require.Equal(t, "7 of 7 (3 s)", measured)
