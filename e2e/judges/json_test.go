@@ -132,6 +132,7 @@ func TestJSON(t *testing.T) {
 	anything := map[string]bool{"strictjson.Unmarshal": true, "strictjson.UnmarshalOpen": true, "strictjson.Valid": true}
 	accepted := map[string]int{}
 	for name, decode := range decoders(t) {
+		accepted[name] = 0
 		for _, file := range files {
 			document, err := os.ReadFile(file)
 			require.NoError(t, err)
@@ -169,8 +170,7 @@ func TestJSON(t *testing.T) {
 	for _, name := range []string{"strictjson.Find", "Row", "a value of a row", "api, a member", "authzen"} {
 		require.NotZero(t, accepted[name], "%s refuses everything, so the judge said nothing", name)
 	}
-	t.Logf("%d documents for %d decoders: none that is not JSON was accepted; accepted: %v", len(files),
-		len(decoders(t)), accepted)
+	t.Logf("%d documents for %d decoders: none that is not JSON was accepted", len(files), len(accepted))
 }
 
 // TestJSONOfTwoMeanings: documents that parsers make different things of are refused, or kept to the byte.

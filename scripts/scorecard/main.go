@@ -175,6 +175,6 @@ func (g *goal) judge(out string, failed error, seconds int) (measured string, me
 	if len(figures) == 0 {
 		return "NOT MET: no figure was printed", false
 	}
-	text := strings.ReplaceAll(strings.Join(figures, "; "), "|", "\\|")
+	text := strings.NewReplacer("|", "\\|", "\n", " ").Replace(strings.Join(figures, "; "))
 	return fmt.Sprintf("%s (%d s)", text, seconds), true
 }
