@@ -83,7 +83,7 @@ type effects struct {
 	owner, later  Owner // as it is, and as it would be
 	before, after rolesView
 	touched       map[string]bool // ids of roles that the revision changes
-	known         map[[32]byte]Effect
+	known         map[rightsKey]Effect
 }
 
 // rolesView is the roles of an owner, as they are or as they would be.
@@ -98,7 +98,7 @@ func (a Account) newEffects(ctx context.Context, rev *Revision) (*effects, error
 	if err != nil {
 		return nil, err
 	}
-	e := &effects{a: a, owner: owner, later: owner, touched: map[string]bool{}, known: map[[32]byte]Effect{}}
+	e := &effects{a: a, owner: owner, later: owner, touched: map[string]bool{}, known: map[rightsKey]Effect{}}
 	instead := map[string]*Role{}
 	for _, r := range rev.Roles {
 		r = r.Clone()
@@ -149,7 +149,7 @@ func (e *effects) of(ctx context.Context, t Token) (Effect, error) {
 		return out, nil
 	}
 	f.Roles = slices.Collect(maps.Values(before))
-	key := rightsKey(&f)
+	key := keyOfRights(&f)
 	known, ok := e.known[key]
 	if !ok {
 		then := f

@@ -67,12 +67,12 @@ func (a Account) explain(ctx context.Context, id string, becomes *Role, ask []Qu
 	live := withLiveRoles(f, now)
 	e, err := a.m.compile(live)
 	if err == nil && becomes != nil { // the cache knows rights by the versions of roles, and this one has none
-		e.Shared, err = compileRights(withHeldRoles(live))
+		e.Value, e.Deps, err = compileRights(withHeldRoles(live))
 	}
 	if err != nil {
 		return nil, err
 	}
-	access := Access{set: &e.Shared.Value, who: &e.Principal, m: a.m, id: uuidv7.Parse(id), ends: e.Ends}
+	access := Access{set: e.Value, who: &e.Principal, m: a.m, id: uuidv7.Parse(id), ends: e.Ends}
 	out := make([]Explanation, len(ask))
 	for i, q := range ask {
 		out[i] = access.Explain(q.Action, q.Resource)

@@ -47,7 +47,7 @@ func (a Account) RightsOf(ctx context.Context, id string) (Rights, error) {
 	if err != nil {
 		return Rights{}, err
 	}
-	access := Access{set: &e.Shared.Value, who: &e.Principal, m: a.m, id: e.ID, ends: e.Ends}
+	access := Access{set: e.Value, who: &e.Principal, m: a.m, id: e.ID, ends: e.Ends}
 	return Rights{access: access, hidden: c.hidden(&f)}, nil
 }
 

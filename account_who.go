@@ -114,10 +114,10 @@ type who struct {
 	found  Found  // with what all tokens of the owner have in common
 	query  *WhoQuery
 	at     moment
-	chains map[string]whoChain   // by the id of a parent
-	roles  map[string]*Role      // by id; nil: there is none
-	closed map[string]whoRoles   // by the ids that a chain names
-	rights map[[32]byte]whoRight // by rightsKey
+	chains map[string]whoChain // by the id of a parent
+	roles  map[string]*Role    // by id; nil: there is none
+	closed map[string]whoRoles // by the ids that a chain names
+	rights map[rightsKey]whoRight
 }
 
 type whoChain struct {
@@ -170,7 +170,7 @@ func (a Account) newWho(ctx context.Context, q *WhoQuery) (*who, error) {
 	}
 	return &who{call: c, owner: owner, feed: f.cached.Number(),
 		found: Found{Owner: owner, Feed: a.m.store.Locate(a.owner).Feed}, query: q, chains: map[string]whoChain{},
-		roles: map[string]*Role{}, closed: map[string]whoRoles{}, rights: map[[32]byte]whoRight{}}, nil
+		roles: map[string]*Role{}, closed: map[string]whoRoles{}, rights: map[rightsKey]whoRight{}}, nil
 }
 
 // holder returns a token as a Holder, and whether it may do what is asked. With a DamagedError that is not known.
@@ -303,18 +303,18 @@ func (w *who) role(ctx context.Context, id string) (*Role, error) {
 
 // right returns the answer of a token's rights, which it shares with all that have the same.
 func (w *who) right(f *Found) (whoRight, error) {
-	key := rightsKey(f)
+	key := keyOfRights(f)
 	if known, ok := w.rights[key]; ok {
 		return known, nil
 	}
-	shared := w.call.m.cache.Shared(key)
-	if shared == nil {
+	set, _ := w.call.m.cache.Shared(&key)
+	if set == nil {
 		var err error
-		if shared, err = compileRights(withHeldRoles(w.call.m.withCodeRoles(*f))); err != nil {
+		if set, _, err = compileRights(withHeldRoles(w.call.m.withCodeRoles(*f))); err != nil {
 			return whoRight{}, err
 		}
 	}
-	r := whoRight{set: &shared.Value}
+	r := whoRight{set: set}
 	if r.each = r.set.policy.forcesRefs || r.set.policy.refersToClient(); !r.each {
 		r.rows = r.set.policy.rowsFor(&question{action: w.query.Action, on: string(w.query.Resource)})
 	}

@@ -45,6 +45,19 @@ type epochReading struct {
 // readClock returns an unconfirmed reading of this machine's clock.
 func (m *Manager) readClock() moment { return m.momentOf(m.opts.Clock()) }
 
+// readClocks returns a reading of this machine's clock, and that of the store's clock in feed, in µs since 1970; 0 if it
+// has none. A Feed.Now with a monotonic part was read by time.Now in this process, so that it is both.
+func (m *Manager) readClocks(feed *Feed) (at moment, store int64) {
+	switch {
+	case feed.Now.IsZero():
+		return m.readClock(), 0
+	case !m.hostClock && feed.Now != feed.Now.Round(0):
+		at = m.momentOf(feed.Now)
+		return at, at.us
+	}
+	return m.readClock(), feed.Now.UnixMicro()
+}
+
 // momentOf returns the moment of a reading of Options.Clock. For a clock of the host's own, passed is measured now.
 func (m *Manager) momentOf(at time.Time) moment {
 	us := at.UnixMicro()

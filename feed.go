@@ -234,7 +234,8 @@ func (f *follower) readEpoch(ctx context.Context, r *epochReading) error {
 	if err != nil {
 		return f.note(fault.Unavailable(err))
 	}
-	r.epoch, r.at, r.storeClock = feed.Epoch, f.m.readClock(), storeClock(&feed)
+	r.epoch = feed.Epoch
+	r.at, r.storeClock = f.m.readClocks(&feed)
 	return f.note(f.compareClocks(r.at, r.storeClock))
 }
 
@@ -270,14 +271,6 @@ func (f *follower) stats() FeedStats {
 		s.Failing = max(time.Since(f.m.made)-time.Duration(since), 1)
 	}
 	return s
-}
-
-// storeClock returns the time of the store's clock, in µs since 1970, and 0 if it has none.
-func storeClock(feed *Feed) int64 {
-	if feed.Now.IsZero() {
-		return 0
-	}
-	return feed.Now.UnixMicro()
 }
 
 // changes is epoch by a reading of the changes, or of the first of many. It applies them.
@@ -365,8 +358,8 @@ func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 	if r.feed, err = f.m.store.Changes(ctx, f.id, r.after, n); f.note(err) != nil {
 		return nil, fault.Unavailable(err)
 	}
-	r.epochReading = epochReading{epoch: r.feed.Epoch, latest: latest, at: f.m.readClock(),
-		storeClock: storeClock(&r.feed)}
+	r.epochReading = epochReading{epoch: r.feed.Epoch, latest: latest}
+	r.at, r.storeClock = f.m.readClocks(&r.feed)
 	return r, nil
 }
 

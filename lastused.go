@@ -23,21 +23,29 @@ func useStep(idle int64, retired bool) int64 {
 
 // touch notes that a secret of a cached token was used now.
 func (m *Manager) touch(p *Presented, text string, r *record, set *compiled, owner string, now int64) {
+	if set.idle != 0 {
+		r.Seen.Store(now)
+	}
 	was := r.Used.Load() // s
-	ago := now - int64(was)*1e6
-	if set.idle == 0 {
-		if ago < useStep(0, r.Retired) || !r.Used.CompareAndSwap(was, seconds(now)) {
-			return
-		}
-	} else {
-		// A use of any of its secrets moves the token's. The second more is for the fraction that r.Used lacks.
-		first := ago >= useStep(set.idle, r.Retired)+1e6 && r.Used.CompareAndSwap(was, seconds(now))
-		if !m.uses.Used(owner, uuidv7.Text(r.ID), set.idle, now, first) {
-			return
-		}
-		r.Used.Store(seconds(now))
+	if now-int64(was)*1e6 < useStep(set.idle, r.Retired()) || !r.Used.CompareAndSwap(was, seconds(now)) {
+		return
 	}
 	m.writeUse(owner, uuidv7.Text(r.ID), p, now, m.opts.Keyring.digests(text)...)
+}
+
+// idledOut reports whether a token was not used for idle µs, as far as is known here: by what was read from the store,
+// and by its cached secrets. A token that is not known looks idled out, so that the store is asked.
+func (m *Manager) idledOut(owner string, id [16]byte, idle, now int64) bool {
+	text := uuidv7.Text(id)
+	if !m.uses.IdledOut(owner, text, idle, now) {
+		return false
+	}
+	seen := m.cache.Seen(owner, id, now)
+	if now-seen >= idle {
+		return true
+	}
+	m.uses.Saw(owner, text, seen, now)
+	return false
 }
 
 // writeUse writes a use behind, of a secret that has one of the digests.
@@ -91,10 +99,11 @@ func (m *Manager) touchStored(p *Presented, f *Found, now int64, digests ...[32]
 	}
 	due := f.Secret.Used.IsZero() || now-used >= step
 	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
-		if m.uses.Used(t.Owner, t.ID, idle, now, t.Used.IsZero() || due) {
+		written, write := m.uses.Used(t.Owner, t.ID, idle, now, t.Used.IsZero() || due)
+		if write {
 			m.writeUse(t.Owner, t.ID, p, now, digests...)
 		}
-		return now
+		return written
 	}
 	if !due {
 		return used

@@ -300,3 +300,30 @@ func TestPurgeAllowsForUsesThatAreNotWritten(t *testing.T) {
 		})
 	}
 }
+
+// A use by one secret counts for the token's other secret, and for what the token minted, before it is written.
+func TestASecretKeepsItsTokenFromIdlingOut(t *testing.T) {
+	w := newWorld(t)
+	token, first := w.issue(latchkey.KindAPIKey, latchkey.Settings{
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")},
+		Validity:    latchkey.Validity{Idle: time.Hour}})
+	rotated, err := w.acme.Rotate(w.ctx, token.ID, 24*time.Hour)
+	w.ok(err)
+	second := rotated.Reveal()
+	_, child := w.mint(w.access(second), latchkey.Narrowing{Lifetime: 24 * time.Hour})
+	for _, secret := range []string{first, second, child, first, second, child} {
+		w.access(secret)
+	}
+	reads := w.store.lookups.Load()
+	w.turn(2 * time.Minute)
+	w.access(first)
+	w.turn(59 * time.Minute)
+	w.access(child)
+	w.access(second)
+	require.Equal(t, reads, w.store.lookups.Load())
+	w.turn(time.Hour)
+	for _, secret := range []string{child, first, second} {
+		_, err = w.verify(secret)
+		require.ErrorIs(t, err, latchkey.ErrInvalidToken)
+	}
+}

@@ -77,8 +77,9 @@ type Options struct {
 	// negative or above 32.
 	MaxDepth int
 
-	// CacheTokens bounds the number of tokens in the cache. When it is full, the least recently loaded half is dropped.
-	// 0: 1,000,000. Negative: no token is cached.
+	// CacheTokens is how many tokens the cache keeps at least; it never holds more than twice as many. Where it is full,
+	// those that were loaded first are dropped. A token takes at most 120 bytes, and what it has of its own besides: a
+	// client, a name, rules. 0: 1,000,000. Negative: no token is cached.
 	CacheTokens int
 
 	// KeepExpired and KeepRevoked are how long Purge keeps expired and revoked tokens. 0: 24 hours and 30 days. Negative:

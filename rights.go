@@ -48,7 +48,7 @@ type compiled struct {
 
 // idleLink is an ancestor that ends by not being used.
 type idleLink struct {
-	id   string
+	id   [16]byte
 	idle int64 // µs
 }
 
@@ -149,18 +149,21 @@ func (m *Manager) compile(f Found) (*entry, error) {
 		return nil, err
 	}
 	t := &f.Token
-	e := &entry{ID: uuidv7.Parse(t.ID), Owner: t.Owner, Epoch: f.Epoch, Ends: math.MaxInt64, Key: rightsKey(&f)}
-	for _, v := range append([]Token{*t}, f.Ancestors...) {
+	e := &entry{ID: uuidv7.Parse(t.ID), Owner: t.Owner, Epoch: f.Epoch, Key: keyOfRights(&f)}
+	chain, roles := int64(math.MaxInt64), int64(math.MaxInt64)
+	for i := -1; i < len(f.Ancestors); i++ {
+		v := t
+		if i >= 0 {
+			v = &f.Ancestors[i]
+		}
 		if end := v.Validity.NotAfter; !end.IsZero() {
-			e.Ends = min(e.Ends, micros(end))
+			chain = min(chain, micros(end))
 		}
-	}
-	chain := e.Ends
-	for _, v := range append([]Token{*t}, f.Ancestors...) {
 		for _, end := range v.RoleEnds { // the rights are made anew then
-			e.Ends = min(e.Ends, end.UnixMicro())
+			roles = min(roles, end.UnixMicro())
 		}
 	}
+	e.Ends = min(chain, roles)
 	if end := f.Secret.NotAfter; !end.IsZero() {
 		e.Ends = min(e.Ends, micros(end))
 	}
@@ -168,10 +171,10 @@ func (m *Manager) compile(f Found) (*entry, error) {
 		chain = 0
 	}
 	e.Principal, e.Alone = principalOf(&f, feed.cached.Number(), chain)
-	if e.Shared = m.cache.Shared(e.Key); e.Shared != nil {
+	if e.Value, e.Deps = m.cache.Shared(&e.Key); e.Value != nil {
 		return e, nil
 	}
-	if e.Shared, err = compileRights(withHeldRoles(m.withCodeRoles(f))); err != nil {
+	if e.Value, e.Deps, err = compileRights(withHeldRoles(m.withCodeRoles(f))); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -190,10 +193,8 @@ func principalOf(f *Found, feed uint32, ends int64) (p principal, alone bool) {
 }
 
 // compileRights returns the rights of a token and the records that they were made from.
-func compileRights(f Found) (*tokencache.Shared[compiled], error) {
-	t := &f.Token
-	shared := &tokencache.Shared[compiled]{}
-	set := &shared.Value
+func compileRights(f Found) (*compiled, []dependency, error) {
+	t, set := &f.Token, &compiled{}
 	set.idle, set.anyRole = t.Validity.Idle.Microseconds(), anyRole(&f)
 	set.roleSet = map[string]Role{}
 	for _, r := range f.Roles {
@@ -208,16 +209,16 @@ func compileRights(f Found) (*tokencache.Shared[compiled], error) {
 		limits = append(limits, a.Restrictions)
 		deps = append(deps, dependsOn(ChangedToken, a.ID))
 		if a.Validity.Idle != 0 {
-			set.idlers = append(set.idlers, idleLink{a.ID, a.Validity.Idle.Microseconds()})
+			set.idlers = append(set.idlers, idleLink{uuidv7.Parse(a.ID), a.Validity.Idle.Microseconds()})
 		}
 	}
 	var err error
 	if set.restrict, err = meetRestrictions(limits); err != nil {
 		// A stored restriction that cannot be read must not become none. Fail closed.
-		return nil, fmt.Errorf("%w: stored restrictions: %w", ErrUnavailable, err)
+		return nil, nil, fmt.Errorf("%w: stored restrictions: %w", ErrUnavailable, err)
 	}
 	if set.limits, err = meetLimits(&f); err != nil {
-		return nil, fmt.Errorf("%w: stored limits: %w", ErrUnavailable, err) // the same
+		return nil, nil, fmt.Errorf("%w: stored limits: %w", ErrUnavailable, err) // the same
 	}
 	set.policy = newPolicy(set.layers, set.roleSet)
 	for _, layer := range set.layers {
@@ -236,8 +237,7 @@ func compileRights(f Found) (*tokencache.Shared[compiled], error) {
 	})
 	// Roles of Options.Roles change with this process only.
 	deps = slices.DeleteFunc(deps, func(d dependency) bool { return d.Kind == uint8(ChangedRole) && isCodeID(d.ID) })
-	shared.Deps = slices.Compact(deps)
-	return shared, nil
+	return set, slices.Compact(deps), nil
 }
 
 // chainLayers returns the layers of a chain, the token's own first and the owner's boundary last, and the token's
@@ -277,7 +277,9 @@ func dependsOn(kind ChangeKind, id string) dependency { return dependency{Kind: 
 func cacheChanges(changes []Change) []tokencache.Change {
 	out := make([]tokencache.Change, len(changes))
 	for i, ch := range changes {
-		out[i] = tokencache.Change{Dependency: dependsOn(ch.Kind, ch.ID), Owner: ch.Owner, Epoch: ch.Epoch}
+		// What a token may do is remade when a role has changed. When the owner or an ancestor has, the token may have ended.
+		out[i] = tokencache.Change{Dependency: dependsOn(ch.Kind, ch.ID), Owner: ch.Owner, Epoch: ch.Epoch,
+			Remade: ch.Kind == ChangedRole}
 		if ch.Kind == ChangedToken {
 			out[i].Token = uuidv7.Parse(ch.ID)
 		}
@@ -285,10 +287,18 @@ func cacheChanges(changes []Change) []tokencache.Change {
 	return out
 }
 
-// rightsKey returns a digest of what a token's rights are made of. A record's id and version stand for its content.
-// What belongs to the token alone is spelled out, so that tokens which do not differ in it share one set. The owner's
-// boundary and limits are spelled out too: an owner that was erased begins again with version 1.
-func rightsKey(f *Found) [32]byte {
+// rightsKey stands for what a token may do.
+type rightsKey = tokencache.Key
+
+// spelledOut is how many parts of a token's own rights are written into a key. More would take longer than all else of
+// a look-up.
+const spelledOut = 64
+
+// keyOfRights returns a key of what a token's rights are made of. A record's id and version stand for its content, and
+// those of roles alone are in Key.Content. What belongs to the token alone is spelled out unless it is large, so that
+// tokens which do not differ in it share one set. The owner's boundary and limits are spelled out too: an owner that
+// was erased begins again with version 1.
+func keyOfRights(f *Found) (k rightsKey) {
 	t := &f.Token
 	key := make([]byte, 0, 512)
 	key = binary.AppendUvarint(key, uint64(f.Feed))
@@ -313,6 +323,21 @@ func rightsKey(f *Found) [32]byte {
 			key = appendRef(key, id, 0)
 		}
 	}
+	own := &Token{}
+	parts := ownParts(t)
+	if parts > spelledOut {
+		key = append(key, 1)
+		key = appendRef(key, t.ID, t.Version)
+		key = binary.AppendVarint(key, t.Created.UnixMicro()) // the host may give an erased owner's ids again
+	} else {
+		key, own = append(key, 0), t
+	}
+	if parts != 0 || f.Owner.Boundary != nil || !f.Owner.Limits.IsZero() {
+		key = appendOwnRights(key, own, &f.Owner)
+	}
+	k.Shape = sha256.Sum256(key)
+
+	key = key[:0]
 	order := make([]int, len(f.Roles))
 	for i := range order {
 		order[i] = i
@@ -321,12 +346,37 @@ func rightsKey(f *Found) [32]byte {
 	for _, i := range order {
 		key = appendRef(key, f.Roles[i].ID, f.Roles[i].Version)
 	}
+	content := sha256.Sum256(key)
+	k.Content = [16]byte(content[:])
+	return k
+}
+
+// ownParts returns how many parts a token's own rights have: 0 if it has none, and above spelledOut any number.
+func ownParts(t *Token) (n int) {
 	r := &t.Restrictions
-	if len(t.Permissions)+len(t.Rows)+len(t.Forced)+len(r.Domains)+len(r.Addresses)+len(r.MintFrom) != 0 || r.Signed ||
-		!t.Limits.IsZero() || f.Owner.Boundary != nil || !f.Owner.Limits.IsZero() {
-		key = appendOwnRights(key, t, &f.Owner)
+	n = len(t.Forced) + len(r.Domains) + len(r.Addresses) + len(r.MintFrom) + len(t.Limits.Quotas)
+	if r.Signed || !t.Limits.IsZero() {
+		n++
 	}
-	return sha256.Sum256(key)
+	for i := range t.Permissions {
+		if n > spelledOut {
+			return n
+		}
+		rule := &t.Permissions[i]
+		n += len(rule.actions) + len(rule.patterns) + len(rule.forced) + rule.rows.parts() + 1
+	}
+	for _, c := range t.Rows {
+		n += c.parts()
+	}
+	return n
+}
+
+// parts returns how many nodes and values a condition has.
+func (c Condition) parts() int {
+	if c.n == nil {
+		return 1
+	}
+	return c.n.count + c.n.items
 }
 
 // appendOwnRights appends what is spelled out in a key. What differs makes another key: every list has its length

@@ -1,11 +1,15 @@
 package latchkey
 
 import (
+	"context"
+	"fmt"
 	"runtime"
 	"testing"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey/internal/tokencache"
 )
 
 // A token without a name, an Extra or attributes costs in the cache what it did before there were any: its principal
@@ -38,5 +42,114 @@ func TestStoredForcedReferencesAllowNothing(t *testing.T) {
 	for _, a := range []Action{Read, Create} {
 		require.Equal(t, verdictNone, p.verdict(a, "row"))
 		require.Empty(t, p.grants(a, "row"))
+	}
+}
+
+// Rights of a token's own that are large are known by the token's version: to write them out would take longer than a
+// look-up. Small ones are shared by tokens that have the same.
+func TestLargeOwnRightsAreKnownByVersion(t *testing.T) {
+	own := func(id string, n int) Found {
+		f := Found{Token: Token{ID: id, Owner: "acme", Kind: KindAPIKey, Version: 3}}
+		for i := range n {
+			f.Token.Permissions = append(f.Token.Permissions, Allow(Read).On(Exactly(Path("d", fmt.Sprint(i)))))
+		}
+		return f
+	}
+	same := func(a, b Found) bool { return keyOfRights(&a) == keyOfRights(&b) }
+	require.True(t, same(own("a", 3), own("b", 3)))
+	require.False(t, same(own("a", 3), own("a", 4)), "an owner that was erased begins again with version 1")
+	require.False(t, same(own("a", 1000), own("b", 1000)))
+	require.True(t, same(own("a", 1000), own("a", 1000)))
+	newer := own("a", 1000)
+	newer.Token.Version++
+	require.False(t, same(own("a", 1000), newer))
+	again := own("a", 1000)
+	again.Token.Created = again.Token.Created.AddDate(1, 0, 0)
+	require.False(t, same(own("a", 1000), again))
+	rows := own("a", 0)
+	values := make([]any, 1000)
+	for i := range values {
+		values[i] = i
+	}
+	rows.Token.Rows = []Condition{Where("n", In, values)}
+	require.Greater(t, ownParts(&rows.Token), spelledOut)
+}
+
+// The versions of roles are apart in a key: all else decides which tokens follow a role that is made anew.
+func TestKeysTellRolesApart(t *testing.T) {
+	f := Found{Token: Token{ID: "a", Owner: "acme", Kind: KindAPIKey, Settings: Settings{Roles: []string{"r"}}},
+		Owner: Owner{Version: 1}, Ancestors: []Token{{ID: "p", Version: 1}}, Roles: []Role{{ID: "r", Version: 1}}}
+	is := keyOfRights(&f)
+	for name, c := range map[string]struct {
+		edit           func(*Found)
+		shape, content bool
+	}{
+		"a role's version": {func(f *Found) { f.Roles = []Role{{ID: "r", Version: 2}} }, true, false},
+		"a role is gone":   {func(f *Found) { f.Roles = nil }, true, false},
+		"one more":         {func(f *Found) { f.Roles = append(f.Roles, Role{ID: "s", Version: 1}) }, true, false},
+		"a role is taken":  {func(f *Found) { f.Token.Roles = nil }, false, true},
+		"the parent's":     {func(f *Found) { f.Ancestors = []Token{{ID: "p", Version: 2}} }, false, true},
+		"the owner's":      {func(f *Found) { f.Owner.Version = 2 }, false, true},
+		"another owner":    {func(f *Found) { f.Token.Owner = "globex" }, false, true},
+		"a rule":           {func(f *Found) { f.Token.Permissions = Permissions{Deny(Any).On("*")} }, false, true},
+		"forced values":    {func(f *Found) { f.Token.Forced = Values{"a": 1} }, false, true},
+		"a rate":           {func(f *Found) { f.Token.Limits.Rate = PerSecond(1) }, false, true},
+		"signed":           {func(f *Found) { f.Token.Restrictions.Signed = true }, false, true},
+	} {
+		g := f
+		c.edit(&g)
+		got := keyOfRights(&g)
+		require.Equal(t, c.shape, got.Shape == is.Shape, name)
+		require.Equal(t, c.content, got.Content == is.Content, name)
+	}
+}
+
+// A first Verify of a token whose rights are known allocates as much for 10,000 rules as for one.
+func TestAllocationsOfAFirstVerifyDoNotGrow(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	key := func(n int) (f Found) {
+		f.Token = Token{ID: "a", Owner: "acme", Kind: KindAPIKey, Settings: Settings{
+			Permissions: make(Permissions, n), Roles: []string{"r"}}}
+		for i := range n {
+			f.Token.Permissions[i] = Allow(Read).On(Exactly(Path("d", fmt.Sprint(i))))
+		}
+		f.Roles = []Role{{ID: "r", Version: 1, Permissions: f.Token.Permissions}}
+		return f
+	}
+	m := New(&slowStore{}, nil)
+	bytes := func(f Found) uint64 {
+		e, err := m.compile(f)
+		require.NoError(t, err)
+		feed, err := m.feed(f.Feed)
+		require.NoError(t, err)
+		e.ID[0] = 1
+		feed.cached.Put([32]byte{1}, *e)
+		const runs = 100
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range runs {
+			again, err := m.compile(f)
+			if err != nil || again.Value != e.Value {
+				t.Fatal("compiled again")
+			}
+		}
+		runtime.ReadMemStats(&after)
+		return (after.TotalAlloc - before.TotalAlloc) / runs
+	}
+	require.Less(t, bytes(key(10_000)), uint64(16<<10))
+	require.NoError(t, m.Close(context.Background()))
+}
+
+// Forget makes the next Verify of a secret read the store. What its token may do stays known.
+func (m *Manager) Forget(owner string, sum *[32]byte) {
+	hit, ok := m.cache.Lookup(sum)
+	if !ok {
+		return
+	}
+	if r, _, _, ok := m.cache.Live(&hit, sum); ok {
+		feed := m.follower(hit.Feed()).cached
+		feed.Apply([]tokencache.Change{{Owner: owner, Token: r.ID}}, feed.Epoch())
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/readonly"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
@@ -74,7 +75,7 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 			m.verified(ctx, &Verification{Outcome: failureOf(err), Source: SourceCache, Err: err})
 			return Access{}, err
 		}
-		if r, set, who, ok := m.cache.Live(hit, &sum); ok {
+		if r, set, who, ok := m.cache.Live(&hit, &sum); ok {
 			a, err := m.verifyCached(ctx, p, owner, text, r, set, who, at)
 			if err == nil {
 				if m.opts.Observer.Verified != nil {
@@ -130,11 +131,11 @@ func (m *Manager) verifyCached(ctx context.Context, p *Presented, owner, text st
 		return Access{}, ErrTestMode
 	}
 	now := m.expiryTime(at)
-	if now >= r.Ends || set.idle != 0 && m.uses.IdledOut(who.owner, uuidv7.Text(r.ID), set.idle, now) {
+	if now >= r.Ends || set.idle != 0 && now-r.Seen.Load() >= set.idle && m.idledOut(who.owner, r.ID, set.idle, now) {
 		return Access{}, errCacheStale
 	}
 	for _, link := range set.idlers {
-		if m.uses.IdledOut(who.owner, link.id, link.idle, now) {
+		if m.idledOut(who.owner, link.id, link.idle, now) {
 			return Access{}, errCacheStale
 		}
 	}
@@ -230,6 +231,9 @@ func (m *Manager) verifyRead(ctx context.Context, p *Presented, owner, text stri
 	}
 	outdated := m.outdated(&f.Secret, text, sum)
 	if limited == nil {
+		if a.set.idle != 0 {
+			e.Seen = now
+		}
 		digests := [][32]byte{f.Secret.Digest}
 		if outdated {
 			digests = append(m.opts.Keyring.digests(text), f.Secret.Digest)
@@ -250,8 +254,8 @@ func (m *Manager) verifyRead(ctx context.Context, p *Presented, owner, text stri
 	return a, nil
 }
 
-// lookUp reads the token of a text from the store. A surface may refuse the read for an address that has presented
-// unknown tokens too often.
+// lookUp reads the token of a text from the store. What is found must not be changed. A surface may refuse the read for
+// an address that has presented unknown tokens too often.
 func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte, v *Verification) (f Found, err error) {
 	leave, err := enter(ctx)
 	if err != nil {
@@ -266,7 +270,7 @@ func (m *Manager) lookUp(ctx context.Context, text string, sum [32]byte, v *Veri
 		partly := errors.Is(err, ErrUnavailable) && len(m.store.Feeds()) > 1
 		leave(errors.Is(err, ErrUnknownToken) || errors.Is(err, ErrRateLimited) || partly)
 	}()
-	if f, err = m.byText(ctx, text, sum); errors.Is(err, ErrRateLimited) {
+	if f, err = m.byText(readonly.Context(ctx), text, sum); errors.Is(err, ErrRateLimited) {
 		return f, err
 	} else if err != nil {
 		return Found{}, orUnknown(err)
@@ -336,7 +340,7 @@ func (m *Manager) verifyFound(ctx context.Context, p *Presented, owner string, f
 	if err != nil {
 		return Access{}, nil, "", err
 	}
-	a := Access{set: &e.Shared.Value, who: &e.Principal, m: m, id: e.ID, from: p.Address, ends: e.Ends}
+	a := Access{set: e.Value, who: &e.Principal, m: m, id: e.ID, from: p.Address, ends: e.Ends}
 	if err := m.verifyRequest(ctx, p, a, now); err != nil {
 		return Access{}, nil, "", err
 	}
@@ -409,7 +413,7 @@ func (m *Manager) verifyTimes(t *Token, at moment) error {
 	}
 	if idle := t.Validity.Idle.Microseconds(); idle != 0 {
 		m.uses.Saw(t.Owner, t.ID, max(micros(t.Used), micros(t.Created)), now)
-		if m.uses.IdledOut(t.Owner, t.ID, idle, now) {
+		if m.idledOut(t.Owner, uuidv7.Parse(t.ID), idle, now) {
 			return ErrExpired
 		}
 	}
@@ -471,7 +475,7 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	} else if err != nil {
 		return Access{}, Found{}, a.reportRefusal(ctx, err)
 	}
-	set := &e.Shared.Value
+	set := e.Value
 	if err := set.restrict.verifyAddress(a.from); err != nil {
 		return Access{}, Found{}, a.reportRefusal(ctx, err)
 	}

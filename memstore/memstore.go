@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/readonly"
 )
 
 // Options configure a [Store]. The zero value, and nil, are ready to use.
@@ -31,8 +32,8 @@ type Options struct {
 //
 // It keeps the last 65,536 changes. A reader that is further behind gets Truncated: see [latchkey.Feed].
 type Store struct {
-	clock func() time.Time
-	epoch atomic.Uint64 // changed only with mu held
+	clock func() time.Time // nil: time.Now
+	epoch atomic.Uint64    // changed only with mu held
 
 	mu      sync.RWMutex
 	owners  map[string]*ownerData
@@ -50,13 +51,12 @@ var _ latchkey.Store = (*Store)(nil)
 // New returns an empty store. Nil options are ready to use.
 func New(opts *Options) *Store {
 	s := &Store{
-		clock:   time.Now,
 		owners:  make(map[string]*ownerData),
 		digests: make(map[[32]byte]*token),
 		lookups: make(map[string]*token),
 		batches: make(map[[16]byte]struct{}),
 	}
-	if opts != nil && opts.Clock != nil {
+	if opts != nil {
 		s.clock = opts.Clock
 	}
 	return s
@@ -167,7 +167,7 @@ func (s *Store) ByDigest(ctx context.Context, _ latchkey.Slot, digests ...[32]by
 		}
 		// A digest in the map without its secret would be a bug of this package. Then not found is better than a panic.
 		if i := t.secretAt(d); i >= 0 && !t.secrets[i].signing && t.secrets[i].foreign == nil {
-			return s.foundBy(t, i)
+			return s.foundBy(t, i, readonly.Is(ctx))
 		}
 	}
 	return latchkey.Found{}, latchkey.ErrNotFound
@@ -183,16 +183,16 @@ func (s *Store) ByLookup(ctx context.Context, lookup string) (latchkey.Found, er
 	if t := s.lookups[lookup]; t != nil {
 		for i, sec := range t.secrets {
 			if sec.foreign != nil && sec.foreign.lookup == lookup {
-				return s.foundBy(t, i)
+				return s.foundBy(t, i, readonly.Is(ctx))
 			}
 		}
 	}
 	return latchkey.Found{}, latchkey.ErrNotFound
 }
 
-// foundBy returns what decides about a token, with its i-th secret.
-func (s *Store) foundBy(t *token, i int) (latchkey.Found, error) {
-	f := s.found(t)
+// foundBy returns what decides about a token, with its i-th secret. Shared is as for found.
+func (s *Store) foundBy(t *token, i int, shared bool) (latchkey.Found, error) {
+	f := s.found(t, shared)
 	if err := damaged(&f); err != nil {
 		return latchkey.Found{}, err
 	}
@@ -212,7 +212,7 @@ func (s *Store) Load(ctx context.Context, owner, tokenID string) (latchkey.Found
 	if !ok {
 		return latchkey.Found{}, latchkey.ErrNotFound
 	}
-	f := s.found(t)
+	f := s.found(t, false)
 	return f, damaged(&f)
 }
 
@@ -228,10 +228,14 @@ func damaged(f *latchkey.Found) error {
 	return &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: t.Owner, ID: t.ID}
 }
 
-// found returns what decides about a token. The caller holds the lock, so it is one snapshot.
-func (s *Store) found(t *token) latchkey.Found {
-	a := t.of
-	f := latchkey.Found{Token: t.copy(), Owner: a.owner(), Epoch: s.epoch.Load()}
+// found returns what decides about a token. The caller holds the lock, so it is one snapshot. What is shared with the
+// store must not be changed: a role may have very many rules. The store does not change it either, but replaces it.
+func (s *Store) found(t *token, shared bool) latchkey.Found {
+	a, copyToken, copyRole := t.of, (*token).copy, latchkey.Role.Clone
+	if shared {
+		copyToken, copyRole = (*token).view, func(r latchkey.Role) latchkey.Role { return r }
+	}
+	f := latchkey.Found{Token: copyToken(t), Owner: a.owner(), Epoch: s.epoch.Load()}
 	names := slices.Clip(t.roles) // clipped: appending must not write into the token's own slice
 	for up := t; up.parent != ""; {
 		// No chain has more tokens than the owner, so a cycle of parents, which no Manager makes, ends too.
@@ -239,7 +243,7 @@ func (s *Store) found(t *token) latchkey.Found {
 		if !ok || parent == t || len(f.Ancestors) == len(a.tokens.m) {
 			break
 		}
-		f.Ancestors = append(f.Ancestors, parent.copy())
+		f.Ancestors = append(f.Ancestors, copyToken(parent))
 		names = append(names, parent.roles...)
 		up = parent
 	}
@@ -253,7 +257,7 @@ func (s *Store) found(t *token) latchkey.Found {
 		}
 		seen[names[i]] = struct{}{}
 		if r, ok := a.roles.get(names[i]); ok {
-			f.Roles = append(f.Roles, r.Clone())
+			f.Roles = append(f.Roles, copyRole(r))
 			names = append(names, r.Inherits...)
 		}
 	}
@@ -410,4 +414,10 @@ func (s *Store) Changes(ctx context.Context, feed latchkey.FeedID, after uint64,
 	return f, nil
 }
 
-func (s *Store) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }
+// now keeps the monotonic part of time.Now, by which a Manager sees that it need not look at the clock too.
+func (s *Store) now() time.Time {
+	if s.clock == nil {
+		return time.Now().UTC()
+	}
+	return s.clock().UTC().Truncate(time.Microsecond)
+}

@@ -1,43 +1,55 @@
 // Package tokencache holds verified tokens in memory: for the digest of a secret, its token, when it ends, what the
 // token may do and the principal that it stands for.
 //
-// What a token may do is a value of type S, compiled once and shared by all tokens with the same [Entry.Key]. The
-// principal is a value of type P; equal principals are stored once, except those of [Entry.Alone].
+// What a token may do is a value of type S, compiled once and shared by all tokens with the same [Key]. The principal
+// is a value of type P; equal principals are stored once, except those of [Entry.Alone].
 //
 // The cache guarantees:
 //
 //   - A reader ([Cache.Lookup], [Cache.Live], [Feed.Epoch]) takes no lock and does not allocate. Writers exclude each
-//     other, and never a reader.
+//     other, and never a reader. What a [Feed.Put] does under the lock is bounded, however many tokens there are.
 //   - Each token belongs to a [Feed], which reflects the store's feed as of an epoch. Once [Feed.Apply] has returned,
 //     Live answers for no token that one of the changes was about, and for none whose shared value depends on a record
 //     that changed. Records are told apart by owner and id.
+//   - A shared value that a [Change.Remade] made invalid becomes valid again for all its tokens by one Put that is as
+//     new as everything that was applied. None of them is answered for with a value of another epoch than its own
+//     record.
 //   - [Feed.Put] ignores what was read from the store before a change of the same owner that has been applied. Changes
 //     of other owners do not matter to it.
-//   - A record is 64 bytes without a pointer, so the garbage collector does not scan a million of them.
+//   - A record is 64 bytes without a pointer, so the garbage collector does not scan a million of them. With the index
+//     and the spare room of a cache that grows, one takes at most 120 bytes.
 //   - Memory is bounded: see [New].
 //
 // Time is the caller's: a record stays valid after its [Record.Ends].
 package tokencache
 
 import (
+	"encoding/binary"
+	"maps"
 	"math"
+	"math/bits"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
 
 // Cache holds verified tokens. It is safe for concurrent use. Make one with [New].
 type Cache[S any, P comparable] struct {
-	table  atomic.Pointer[table[S, P]]
-	resets atomic.Uint64 // of all feeds
+	segments []atomic.Pointer[segment[S, P]] // a power of two
+	bits     uint8                           // of a place, which choose one of them
+	resets   atomic.Uint64                   // of all feeds
 
 	records, loads, evicted atomic.Int64 // for Stats
 
 	mu         sync.Mutex // excludes writers from each other
 	feeds      []*Feed[S, P]
 	max        uint32 // valid records kept
-	shared     map[[32]byte]uint32
-	principals map[P]uint32
-	dependents map[Dependency][]*Shared[S]
+	ids        []ids  // as many as segments
+	groups     map[uint64]*group[S]
+	bearers    map[bearerKey[S, P]]*bearer[S, P] // of those that are not alone
+	watches    map[string]*watch[S]
+	dependents map[ownedRecord]map[*watch[S]]struct{}
 }
 
 // Feed is the part of a cache that follows one feed of the store. Make one with [Cache.NewFeed].
@@ -57,13 +69,46 @@ type Feed[S any, P comparable] struct {
 // maxChanged bounds the number of owners whose last change is remembered.
 const maxChanged = 10_000
 
-// Shared is a value that several records of one owner refer to. It must not change once it is part of an [Entry].
-type Shared[S any] struct {
-	Value S
-	Deps  []Dependency // the records of the store that Value was made from
-	feed  uint32
-	dead  atomic.Bool
-	owner string // of all that share it
+// Key stands for a shared value.
+type Key struct {
+	Shape   [32]byte // a digest of all that it is made from, but for what Change.Remade names; it differs between owners
+	Content [16]byte // a digest of that: of versions, which nobody can choose
+}
+
+// group is the records that refer to one shared value.
+type group[S any] struct {
+	value atomic.Pointer[S] // nil: it is invalid
+
+	// These are guarded by Cache.mu.
+	key    Key
+	dead   bool      // it never becomes valid again
+	latest uint64    // the highest epoch at which the value or a record was read
+	refs   uint32    // bearers
+	at     uint32    // index in watch.groups
+	watch  *watch[S] // what the value was made from; of a dead group too, for the owner
+	next   *group[S] // another group in the same place of Cache.groups
+}
+
+// watch is the groups of an owner whose values depend on the same records.
+type watch[S any] struct {
+	feed   uint32
+	owner  string
+	deps   []Dependency
+	key    string // in Cache.watches
+	groups []*group[S]
+}
+
+// bearer is what records of one group with the same principal refer to. Only refs changes.
+type bearer[S any, P comparable] struct {
+	group     *group[S]
+	feed      uint32
+	refs      uint32 // records, dead or not; guarded by Cache.mu
+	principal P
+}
+
+type bearerKey[S any, P comparable] struct {
+	group     *group[S]
+	principal P
 }
 
 // Dependency names a record of the store.
@@ -72,46 +117,65 @@ type Dependency struct {
 	ID   string
 }
 
+type ownedRecord struct {
+	Dependency
+	owner string
+}
+
 // Change is a record of the store that was written or deleted.
 type Change struct {
 	Dependency
 	Owner string
 	Epoch uint64
 	Token [16]byte // the id of the token that changed; zero: the record is no token
+	// Remade says that what depends on the record differs in Key.Content alone, and that no token's own record does.
+	Remade bool
 }
 
 // Entry is what [Feed.Put] adds.
 type Entry[S any, P comparable] struct {
-	ID        [16]byte   // of the token; zero: there is nothing to add
-	Owner     string     // of the token
-	Epoch     uint64     // of the feed when all of this was read
-	Resets    uint64     // Cache.Resets before it was read
-	Ends      int64      // µs since 1970; math.MaxInt64: never
-	Used      uint32     // s since 1970
-	Retired   bool       // the secret has an end of its own
-	Key       [32]byte   // stands for Shared: entries with equal keys share a value; it differs between owners
-	Shared    *Shared[S] // from [Cache.Shared], or a new one
+	ID        [16]byte // of the token; zero: there is nothing to add
+	Owner     string   // of the token
+	Epoch     uint64   // of the feed when all of this was read
+	Resets    uint64   // Cache.Resets before it was read
+	Ends      int64    // µs since 1970; math.MaxInt64: never
+	Seen      int64    // see Record
+	Used      uint32   // s since 1970
+	Retired   bool     // the secret has an end of its own
+	Key       Key
+	Value     *S           // from [Cache.Shared], or a new one; it must not change
+	Deps      []Dependency // the records of the store that Value was made from, sorted
 	Principal P
 	Alone     bool // no other token has an equal principal, so none is looked for
 }
 
 // Hit is a record that [Cache.Lookup] found. It may be invalid: ask [Cache.Live].
 type Hit[S any, P comparable] struct {
-	table  *table[S, P]
-	record *Record
+	segment *segment[S, P]
+	record  *Record
+	bearer  *bearer[S, P]
 }
 
 // Feed returns the number of the feed that the token belongs to.
-func (h Hit[S, P]) Feed() uint32 { return (*h.table.shared.Load())[h.record.shared].feed }
+func (h *Hit[S, P]) Feed() uint32 { return h.bearer.feed }
 
-// New returns an empty cache without feeds. It holds at most 2*max records, valid or not. Where there is no room for
-// one more, it drops those that are not valid, and if max or more are, the half of them that was added first. With 0 it
-// holds none.
+// mostOfSegment is how many records a segment should hold at most: replacing one takes a fraction of a millisecond.
+const mostOfSegment = 1 << 13
+
+// New returns an empty cache without feeds. It holds at most 2*max records, valid or not. Above 4096 it is divided into
+// parts at random, and what follows holds for each part. Where there is no room for one more, it drops those that are
+// not valid, and if more than one and a half max are valid, the half of them that was added first. So it keeps at least
+// the max tokens that were added last, but for those that are not valid. With 0 it holds none.
 func New[S any, P comparable](max int) *Cache[S, P] {
 	c := &Cache[S, P]{max: uint32(min(max, math.MaxUint32/4))}
+	c.bits = uint8(min(bits.Len32(2*c.max/mostOfSegment), 14))
+	c.segments, c.ids = make([]atomic.Pointer[segment[S, P]], 1<<c.bits), make([]ids, 1<<c.bits)
 	c.clear()
 	return c
 }
+
+// most returns how many records a segment may hold.
+func (c *Cache[S, P]) most() uint32 { return 2 * c.max >> c.bits }
 
 // NewFeed adds a feed at epoch 0. Feeds are numbered from 0 in the order in which they are added.
 func (c *Cache[S, P]) NewFeed() *Feed[S, P] {
@@ -136,41 +200,83 @@ func (f *Feed[S, P]) Latest() uint64 { return f.latest.Load() }
 // another history, and cannot be told from it by its epoch.
 func (c *Cache[S, P]) Resets() uint64 { return c.resets.Load() }
 
+// segment returns the one that a place is in.
+func (c *Cache[S, P]) segment(place uint32) *atomic.Pointer[segment[S, P]] {
+	return &c.segments[place>>(32-c.bits)]
+}
+
 // Lookup finds the record of a secret by the SHA-256 of its text.
-func (c *Cache[S, P]) Lookup(sum *[32]byte) (Hit[S, P], bool) {
-	t := c.table.Load()
-	r := t.find(sum)
-	return Hit[S, P]{t, r}, r != nil
+func (c *Cache[S, P]) Lookup(sum *[32]byte) (h Hit[S, P], ok bool) {
+	k := keyOfSum(sum)
+	s := c.segment(k.place()).Load()
+	if r := s.find(k); r != nil {
+		return Hit[S, P]{s, r, s.bearerOf(r)}, true
+	}
+	return h, false
 }
 
-// Live returns what a hit refers to, and reports whether it is valid as of now. Sum is that of the lookup: if the table
-// has been replaced since, Live looks again.
-func (c *Cache[S, P]) Live(h Hit[S, P], sum *[32]byte) (*Record, *S, *P, bool) {
-	t, r := h.table, h.record
-	if now := c.table.Load(); now != t { // what is invalidated from now on is marked in the new table only
-		feed := h.Feed()
-		if t, r = now, now.find(sum); r == nil || (Hit[S, P]{t, r}).Feed() != feed {
-			return nil, nil, nil, false // or the caller has asked another feed what has changed
+// Live returns what a hit refers to, and reports whether it is valid as of now. Sum is that of the lookup: if the
+// segment has been replaced since, Live looks again.
+func (c *Cache[S, P]) Live(h *Hit[S, P], sum *[32]byte) (*Record, *S, *P, bool) {
+	if c.segment(keyOfSum(sum).place()).Load() != h.segment { // what is invalidated now is marked in the new one only
+		again, ok := c.Lookup(sum)
+		if !ok || again.Feed() != h.Feed() { // or the caller has asked another feed what has changed
+			return nil, nil, nil, false
 		}
+		*h = again
 	}
-	s, ok := t.live(r)
-	if !ok {
-		return nil, nil, nil, false
-	}
-	return r, s, t.principalOf(r), true
+	value := h.bearer.group.value.Load()
+	return h.record, value, &h.bearer.principal, value != nil && h.record.state.Load()&dead == 0
 }
 
-// Shared returns the valid shared value that has this key, and nil if there is none.
-func (c *Cache[S, P]) Shared(key [32]byte) *Shared[S] {
+// Seen returns the last use of a token by all its secrets that are known, valid or not, and 0 if there is none. A use
+// after now, by a clock that was wrong, counts as one of now from then on.
+func (c *Cache[S, P]) Seen(owner string, id [16]byte, now int64) (last int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n, ok := c.shared[key]; ok {
-		if s := (*c.table.Load().shared.Load())[n]; !s.dead.Load() {
-			return s
+	for r := range c.recordsOf(owner, id) {
+		seen := r.Seen.Load()
+		if seen > now && r.Seen.CompareAndSwap(seen, now) {
+			seen = now
+		}
+		last = max(last, seen)
+	}
+	return last
+}
+
+// recordsOf iterates over the records of a token. A token of another owner may have the same id. The caller holds c.mu.
+func (c *Cache[S, P]) recordsOf(owner string, id [16]byte) func(yield func(*Record) bool) {
+	h := hashID(id)
+	return func(yield func(*Record) bool) {
+		for place := range c.ids[h.part(len(c.ids))].places(h) {
+			s := c.segment(place).Load()
+			for r := range s.from(place) {
+				if r.key.Load() == 0 {
+					break
+				}
+				if r.ID == id && s.bearerOf(r).group.watch.owner == owner && !yield(r) {
+					return
+				}
+			}
 		}
 	}
-	return nil
 }
+
+// Shared returns the valid shared value that has this key with the records that it was made from, and nil if there is
+// none.
+func (c *Cache[S, P]) Shared(key *Key) (*S, []Dependency) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for g := c.groups[place(key)]; g != nil; g = g.next {
+		if value := g.value.Load(); value != nil && g.key == *key {
+			return value, g.watch.deps
+		}
+	}
+	return nil, nil
+}
+
+// place returns the key in Cache.groups.
+func place(key *Key) uint64 { return binary.LittleEndian.Uint64(key.Shape[:8]) }
 
 // Put adds an entry, in place of an older one of the same secret. It does nothing if a change of the owner after
 // e.Epoch has been applied, or may have been, or if the feed was reset since the entry was read.
@@ -189,18 +295,177 @@ func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 	}
 	f.held++
 	f.sawEpoch(e.Epoch)
-	t := c.table.Load()
-	if t.n >= t.capacity || t.n >= 2*c.max {
-		t = c.rebuild(t)
-	}
-	shared, principal := c.intern(t, &e, f.number)
-	r := t.next()
-	r.digest, r.ID, r.Ends, r.Retired = [16]byte(sum[:16]), e.ID, e.Ends, e.Retired
-	r.shared, r.principal = shared, principal
-	r.Used.Store(e.Used)
-	t.publish(r)
+	c.insert(keyOfSum(&sum), &e, c.bearer(f.group(&e), &e, f.number))
 	c.loads.Add(1)
-	c.records.Store(int64(t.n))
+}
+
+// group returns the group of an entry, with a valid value.
+func (f *Feed[S, P]) group(e *Entry[S, P]) *group[S] {
+	c := f.cache
+	var found *group[S]
+	for g := c.groups[place(&e.Key)]; g != nil; g = g.next {
+		switch value := g.value.Load(); {
+		case g.key.Shape != e.Key.Shape:
+		case value == nil && max(g.latest, e.Epoch) <= f.epoch.Load():
+			// The records of the group are what is stored as of the feed's epoch, and so is the new value.
+			c.unwatch(g)
+			g.key, g.latest = e.Key, e.Epoch
+			c.watch(g, e.Owner, f.number, e.Deps)
+			g.value.Store(e.Value)
+			found = g
+		case value != nil && g.key == e.Key:
+			found = g
+		}
+	}
+	if found == nil {
+		found = &group[S]{key: e.Key, next: c.groups[place(&e.Key)]}
+		c.groups[place(&e.Key)] = found
+		c.watch(found, e.Owner, f.number, e.Deps)
+		found.value.Store(e.Value)
+	}
+	found.latest = max(found.latest, e.Epoch)
+	return found
+}
+
+// watch has a group invalidated with the records that its value was made from.
+func (c *Cache[S, P]) watch(g *group[S], owner string, feed uint32, deps []Dependency) {
+	var text strings.Builder
+	put := func(s string) {
+		text.Write(binary.AppendUvarint(nil, uint64(len(s))))
+		text.WriteString(s)
+	}
+	put(string(binary.AppendUvarint(nil, uint64(feed))))
+	put(owner)
+	for _, d := range deps {
+		text.WriteByte(d.Kind)
+		put(d.ID)
+	}
+	key := text.String()
+	w := c.watches[key]
+	if w == nil {
+		w = &watch[S]{feed: feed, owner: owner, deps: slices.Clone(deps), key: key}
+		c.watches[key] = w
+		for _, d := range w.deps {
+			of := ownedRecord{d, owner}
+			if c.dependents[of] == nil {
+				c.dependents[of] = map[*watch[S]]struct{}{}
+			}
+			c.dependents[of][w] = struct{}{}
+		}
+	}
+	g.watch, g.at = w, uint32(len(w.groups))
+	w.groups = append(w.groups, g)
+}
+
+// unwatch undoes watch. The group still knows its owner.
+func (c *Cache[S, P]) unwatch(g *group[S]) {
+	w := g.watch
+	last := w.groups[len(w.groups)-1]
+	w.groups[g.at], last.at = last, g.at
+	w.groups[len(w.groups)-1] = nil
+	if w.groups = w.groups[:len(w.groups)-1]; len(w.groups) != 0 {
+		return
+	}
+	delete(c.watches, w.key)
+	for _, d := range w.deps {
+		of := ownedRecord{d, w.owner}
+		if delete(c.dependents[of], w); len(c.dependents[of]) == 0 {
+			delete(c.dependents, of)
+		}
+	}
+}
+
+// kill makes a group invalid for good. Nothing finds it any more.
+func (c *Cache[S, P]) kill(g *group[S]) {
+	if g.dead {
+		return
+	}
+	g.dead = true
+	g.value.Store(nil)
+	c.unwatch(g)
+	at := place(&g.key)
+	if first := c.groups[at]; first != g {
+		for before := first; ; before = before.next {
+			if before.next == g {
+				before.next = g.next
+				return
+			}
+		}
+	}
+	if g.next == nil {
+		delete(c.groups, at)
+	} else {
+		c.groups[at] = g.next
+	}
+}
+
+// bearer returns what a record of the entry refers to.
+func (c *Cache[S, P]) bearer(g *group[S], e *Entry[S, P], feed uint32) *bearer[S, P] {
+	key := bearerKey[S, P]{g, e.Principal}
+	if !e.Alone {
+		if b := c.bearers[key]; b != nil {
+			return b
+		}
+	}
+	b := &bearer[S, P]{group: g, feed: feed, principal: e.Principal}
+	g.refs++
+	if !e.Alone {
+		c.bearers[key] = b
+	}
+	return b
+}
+
+// insert adds a record.
+func (c *Cache[S, P]) insert(k secretKey, e *Entry[S, P], b *bearer[S, P]) {
+	at := c.segment(k.place())
+	s := at.Load()
+	b.refs++
+	if s.used >= s.room {
+		s = c.replace(at)
+	}
+	old := s.find(k)
+	r := s.next(k)
+	r.ID, r.Ends, r.bearer = e.ID, e.Ends, s.list(b)
+	r.Seen.Store(e.Seen)
+	r.Used.Store(e.Used)
+	s.puts++
+	state := s.puts << putBits
+	if e.Retired {
+		state |= retired
+	}
+	r.state.Store(state)
+	s.publish(r, k)
+	if old != nil {
+		old.state.Or(dead)
+	}
+	h := hashID(e.ID)
+	c.ids[h.part(len(c.ids))].add(h, k.place())
+	c.records.Add(1)
+}
+
+// replace replaces a segment by one that has room.
+func (c *Cache[S, P]) replace(at *atomic.Pointer[segment[S, P]]) *segment[S, P] {
+	old := at.Load()
+	keep, drop, evicted := old.split(c.most())
+	to := old.grown(keep, c.most())
+	at.Store(to)
+	for _, r := range drop {
+		h := hashID(r.ID)
+		c.ids[h.part(len(c.ids))].remove(h, secretKey{key: r.key.Load()}.place())
+		b := old.bearerOf(r)
+		if b.refs--; b.refs != 0 {
+			continue
+		}
+		if key := (bearerKey[S, P]{b.group, b.principal}); c.bearers[key] == b {
+			delete(c.bearers, key)
+		}
+		if b.group.refs--; b.group.refs == 0 {
+			c.kill(b.group)
+		}
+	}
+	c.evicted.Add(int64(evicted))
+	c.records.Add(-int64(len(drop)))
+	return to
 }
 
 // Stats are how full a cache is, and what happened to it.
@@ -262,35 +527,37 @@ func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
 	c := f.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := c.table.Load()
 	if len(f.changed) > maxChanged {
 		clear(f.changed)
 		f.knownSince = f.epoch.Load()
 	}
 	for _, ch := range changes {
 		f.changed[ch.Owner] = max(ch.Epoch, f.changed[ch.Owner])
-		of := c.dependents[ch.Dependency]
-		others := of[:0]
-		for _, s := range of {
-			if s.owner == ch.Owner {
-				s.dead.Store(true)
-			} else { // another owner's record has the same id
-				others = append(others, s)
+		for w := range c.dependents[ownedRecord{ch.Dependency, ch.Owner}] {
+			if ch.Remade {
+				for _, g := range w.groups {
+					g.value.Store(nil)
+				}
+			} else {
+				c.killAll(w)
 			}
 		}
-		clear(of[len(others):])
-		if len(others) == 0 {
-			delete(c.dependents, ch.Dependency)
-		} else {
-			c.dependents[ch.Dependency] = others
-		}
 		if ch.Token != [16]byte{} {
-			t.invalidate(ch.Owner, ch.Token)
+			for r := range c.recordsOf(ch.Owner, ch.Token) {
+				r.state.Or(dead)
+			}
 		}
 	}
 	if epoch > f.epoch.Load() {
 		f.sawEpoch(epoch)
 		f.epoch.Store(epoch)
+	}
+}
+
+// killAll makes the groups of a watch invalid for good.
+func (c *Cache[S, P]) killAll(w *watch[S]) {
+	for len(w.groups) != 0 {
+		c.kill(w.groups[len(w.groups)-1])
 	}
 }
 
@@ -303,9 +570,9 @@ func (f *Feed[S, P]) Reset(epoch uint64) {
 	if len(c.feeds) == 1 {
 		c.clear()
 	} else {
-		for _, s := range *c.table.Load().shared.Load() {
-			if s.feed == f.number {
-				s.dead.Store(true)
+		for w := range maps.Values(c.watches) {
+			if w.feed == f.number {
+				c.killAll(w)
 			}
 		}
 	}
@@ -315,92 +582,14 @@ func (f *Feed[S, P]) Reset(epoch uint64) {
 }
 
 func (c *Cache[S, P]) clear() {
-	c.shared = map[[32]byte]uint32{}
-	c.principals = map[P]uint32{}
-	c.dependents = map[Dependency][]*Shared[S]{}
-	c.table.Store(newTable[S, P](0))
+	c.groups = map[uint64]*group[S]{}
+	c.bearers = map[bearerKey[S, P]]*bearer[S, P]{}
+	c.watches = map[string]*watch[S]{}
+	c.dependents = map[ownedRecord]map[*watch[S]]struct{}{}
+	clear(c.ids)
+	none := newSegment[S, P](0, c.bits)
+	for i := range c.segments {
+		c.segments[i].Store(none)
+	}
 	c.records.Store(0)
-}
-
-// intern returns the indexes in t of what e shares with other entries of the feed, and adds what is not there yet.
-func (c *Cache[S, P]) intern(t *table[S, P], e *Entry[S, P], feed uint32) (shared, principal uint32) {
-	shared, ok := c.shared[e.Key]
-	if !ok || (*t.shared.Load())[shared].dead.Load() {
-		if e.Shared.feed != feed || e.Shared.owner != e.Owner { // otherwise readers may have it
-			e.Shared.feed, e.Shared.owner = feed, e.Owner
-		}
-		shared = appendTo(&t.shared, e.Shared)
-		c.shared[e.Key] = shared
-		for _, d := range e.Shared.Deps {
-			c.dependents[d] = append(c.dependents[d], e.Shared)
-		}
-	}
-	if !e.Alone {
-		if principal, ok = c.principals[e.Principal]; ok {
-			return shared, principal
-		}
-	}
-	p := e.Principal // a copy, so that the cache does not hold the whole entry
-	principal = appendTo(&t.principals, &p)
-	if !e.Alone {
-		c.principals[p] = principal
-	}
-	return shared, principal
-}
-
-// rebuild replaces the table by one without dead records and, if the cache is full, without the half of the valid ones
-// that was added first.
-func (c *Cache[S, P]) rebuild(old *table[S, P]) *table[S, P] {
-	var keep []uint32
-	for n := range old.n {
-		if _, ok := old.live(old.record(n)); ok {
-			keep = append(keep, n)
-		}
-	}
-	if len(keep) >= int(c.max) {
-		c.evicted.Add(int64(len(keep) / 2))
-		keep = keep[len(keep)/2:]
-	}
-	t := newTable[S, P](uint32(min(2*len(keep)+chunkSize, 2*int(c.max)+1)))
-	shared, principals := map[uint32]uint32{}, map[uint32]uint32{}
-	referred := map[*Shared[S]]bool{}
-	for _, n := range keep {
-		from := old.record(n)
-		r := t.next()
-		r.digest, r.ID, r.Ends, r.Retired = from.digest, from.ID, from.Ends, from.Retired
-		r.Used.Store(from.Used.Load())
-		r.shared = renumber(shared, from.shared, &t.shared, &old.shared)
-		r.principal = renumber(principals, from.principal, &t.principals, &old.principals)
-		referred[(*t.shared.Load())[r.shared]] = true
-		t.publish(r)
-	}
-	for key, n := range c.shared {
-		if m, ok := shared[n]; ok {
-			c.shared[key] = m
-		} else {
-			delete(c.shared, key)
-		}
-	}
-	for p, n := range c.principals {
-		if m, ok := principals[n]; ok {
-			c.principals[p] = m
-		} else {
-			delete(c.principals, p)
-		}
-	}
-	for d, list := range c.dependents {
-		kept := list[:0:0]
-		for _, s := range list {
-			if referred[s] {
-				kept = append(kept, s)
-			}
-		}
-		if len(kept) == 0 {
-			delete(c.dependents, d)
-		} else {
-			c.dependents[d] = kept
-		}
-	}
-	c.table.Store(t)
-	return t
 }

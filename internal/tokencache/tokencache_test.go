@@ -7,14 +7,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
 
-type (
-	testEntry  = Entry[string, string]
-	testShared = Shared[string]
-)
+type testEntry = Entry[string, string]
 
 // testCache is a cache with one of its feeds.
 type testCache struct {
@@ -59,12 +57,46 @@ func idOf(n uint64) (id [16]byte) {
 // entryOf is token n, whose shared value depends on a role of the same name.
 func entryOf(n uint64, shared string) testEntry {
 	return testEntry{ID: idOf(n), Owner: "acme", Ends: math.MaxInt64, Used: uint32(n), Key: keyOf(shared),
-		Shared: &testShared{Value: shared, Deps: []Dependency{role(shared)}}, Principal: "acme"}
+		Value: &shared, Deps: []Dependency{role(shared)}, Principal: "acme"}
 }
 
-func keyOf(shared string) (key [32]byte) {
-	copy(key[:], shared)
+func keyOf(shared string) (key Key) {
+	copy(key.Shape[:], shared)
 	return key
+}
+
+// shared is Cache.Shared of the value alone.
+func (c testCache) shared(name string) *string {
+	key := keyOf(name)
+	value, _ := c.Shared(&key)
+	return value
+}
+
+// referred returns the groups and the bearers that the records of a cache refer to, and how many records there are.
+func (c testCache) referred() (groups, bearers, records int) {
+	seen := map[any]bool{}
+	for i := range c.segments {
+		s := c.segments[i].Load()
+		for j := range s.slots {
+			for k := range s.slots[j] {
+				r := &s.slots[j][k]
+				if r.key.Load() == 0 {
+					continue
+				}
+				records++
+				b := s.bearerOf(r)
+				if !seen[b] {
+					seen[b] = true
+					bearers++
+				}
+				if !seen[b.group] {
+					seen[b.group] = true
+					groups++
+				}
+			}
+		}
+	}
+	return groups, bearers, records
 }
 
 func role(id string) Dependency { return Dependency{Kind: 2, ID: id} }
@@ -76,7 +108,7 @@ func get(c testCache, n uint64) (r *Record, shared, principal string, ok bool) {
 	if !ok {
 		return nil, "", "", false
 	}
-	r, s, p, ok := c.Live(hit, &sum)
+	r, s, p, ok := c.Live(&hit, &sum)
 	if !ok {
 		return nil, "", "", false
 	}
@@ -114,7 +146,7 @@ func TestDigestsThatCollide(t *testing.T) {
 		sum := [32]byte{15: n}
 		hit, ok := c.Lookup(&sum)
 		require.True(t, ok)
-		_, shared, _, ok := c.Live(hit, &sum)
+		_, shared, _, ok := c.Live(&hit, &sum)
 		require.True(t, ok)
 		require.Equal(t, string('a'+rune(n)), *shared)
 	}
@@ -133,7 +165,7 @@ func TestPutReplacesTheRecordOfASecret(t *testing.T) {
 	_, shared, _, ok := get(c, 1)
 	require.True(t, ok)
 	require.Equal(t, "writer", shared)
-	_, _, _, ok = c.Live(old, &sum)
+	_, _, _, ok = c.Live(&old, &sum)
 	require.False(t, ok, "a hit on the record that was replaced is not valid")
 }
 
@@ -151,7 +183,7 @@ func TestWhatIsNotKept(t *testing.T) {
 // Entries with the same key share the first one's value, and equal principals are stored once.
 func TestIntern(t *testing.T) {
 	c := newCache(10)
-	require.Nil(t, c.Shared(keyOf("reader")))
+	require.Nil(t, c.shared("reader"))
 	first, second := entryOf(1, "reader"), entryOf(2, "reader")
 	c.Put(sumOf(1), first)
 	c.Put(sumOf(2), second)
@@ -159,21 +191,21 @@ func TestIntern(t *testing.T) {
 	other := entryOf(4, "writer")
 	other.Principal = "other"
 	c.Put(sumOf(4), other)
-	require.Same(t, first.Shared, c.Shared(keyOf("reader")))
-	table := c.table.Load()
-	require.Len(t, *table.shared.Load(), 2)
-	require.Len(t, *table.principals.Load(), 2)
+	require.Same(t, first.Value, c.shared("reader"))
+	groups, bearers, _ := c.referred()
+	require.Equal(t, 2, groups)
+	require.Equal(t, 3, bearers)
 	_, _, principal, ok := get(c, 4)
 	require.True(t, ok)
 	require.Equal(t, "other", principal)
 
 	// A value that was invalidated is not shared again: the next entry with its key brings a new one.
 	c.Apply([]Change{{Dependency: role("reader")}}, 1)
-	require.Nil(t, c.Shared(keyOf("reader")))
+	require.Nil(t, c.shared("reader"))
 	again := entryOf(1, "reader")
 	again.Epoch = 1
 	c.Put(sumOf(1), again)
-	require.Same(t, again.Shared, c.Shared(keyOf("reader")))
+	require.Same(t, again.Value, c.shared("reader"))
 	require.True(t, has(c, 1))
 	require.False(t, has(c, 2), "the new value does not revive who had the old one")
 	c.Apply([]Change{{Dependency: role("reader")}}, 2)
@@ -193,7 +225,7 @@ func TestApply(t *testing.T) {
 	c.Apply([]Change{{Token: idOf(3)}}, 2)
 	require.False(t, has(c, 3))
 	require.False(t, has(c, 13), "all secrets of a token")
-	require.NotNil(t, c.Shared(keyOf("writer")), "what others may share is as it was")
+	require.NotNil(t, c.shared("writer"), "what others may share is as it was")
 	c.Apply([]Change{{Dependency: role("reader")}}, 3)
 	require.False(t, has(c, 1))
 	require.False(t, has(c, 2))
@@ -314,9 +346,9 @@ func TestLiveKeepsToTheFeedOfAHit(t *testing.T) {
 	require.True(t, ok)
 	two.Put(sumOf(1), entryOf(2, "writer"))
 	one.mu.Lock()
-	one.rebuild(one.table.Load())
+	one.replace(one.segment(0))
 	one.mu.Unlock()
-	_, _, _, ok = one.Live(hit, &sum)
+	_, _, _, ok = one.Live(&hit, &sum)
 	require.False(t, ok)
 	require.True(t, has(two, 1))
 }
@@ -331,47 +363,52 @@ func TestReset(t *testing.T) {
 	c.Reset(4)
 	require.EqualValues(t, 4, c.Epoch(), "a store that was restored from a backup goes on from an earlier epoch")
 	require.False(t, has(c, 1))
-	require.Nil(t, c.Shared(keyOf("reader")))
-	_, _, _, ok := c.Live(hit, &sum)
+	require.Nil(t, c.shared("reader"))
+	_, _, _, ok := c.Live(&hit, &sum)
 	require.False(t, ok, "a hit from before is not valid")
 }
 
-// A rebuild keeps what is valid, with what it refers to, and drops everything else.
-func TestRebuildDropsWhatIsInvalid(t *testing.T) {
-	const n = chunkSize // fills the first table
+// A segment that is replaced keeps what is valid, with what it refers to, and drops everything else.
+func TestReplaceDropsWhatIsInvalid(t *testing.T) {
+	const n = 3000
 	c := newCache(10 * n)
 	for i := range uint64(n) {
 		e := entryOf(i, []string{"reader", "writer", "gone"}[i%3])
 		e.Principal = []string{"acme", "other", "left"}[i%3]
 		c.Put(sumOf(i), e)
 	}
-	first := c.table.Load()
 	sum := sumOf(3)
 	hit, ok := c.Lookup(&sum)
 	require.True(t, ok)
 	gone := sumOf(2)
 	hitGone, ok := c.Lookup(&gone)
 	require.True(t, ok)
-	reader := c.Shared(keyOf("reader"))
+	reader := c.shared("reader")
 	c.Apply([]Change{{Dependency: role("gone")}, {Token: idOf(0)}}, 1)
 	r, _, _, _ := get(c, 3)
 	r.Used.Store(77)
+	r.Seen.Store(78)
 
-	late := entryOf(n, "reader")
-	late.Epoch = 1
-	c.Put(sumOf(n), late)
-	table := c.table.Load()
-	require.NotSame(t, first, table)
-	require.Len(t, *table.shared.Load(), 2)
-	require.Len(t, *table.principals.Load(), 2)
-	require.Len(t, c.shared, 2)
-	require.Len(t, c.principals, 2)
+	c.replaceAll()
+	require.NotSame(t, hit.segment, c.segment(keyOfSum(&sum).place()).Load())
+	groups, bearers, records := c.referred()
+	require.Equal(t, []int{2, 2, n/3*2 - 1}, []int{groups, bearers, records})
+	require.EqualValues(t, records, c.Stats().Records)
+	require.Zero(t, c.Stats().Evicted)
+	require.Len(t, c.groups, 2)
+	require.Len(t, c.bearers, 2)
+	require.Len(t, c.watches, 2)
 	require.Len(t, c.dependents, 2)
-	require.Same(t, reader, c.Shared(keyOf("reader")))
-	for i := range uint64(n + 1) {
+	held := 0
+	for i := range c.ids {
+		held += c.ids[i].held
+	}
+	require.Equal(t, records, held)
+	require.Same(t, reader, c.shared("reader"))
+	for i := range uint64(n) {
 		r, shared, principal, ok := get(c, i)
-		require.Equal(t, i != 0 && i%3 != 2 || i == n, ok, i)
-		if ok && i != n {
+		require.Equal(t, i != 0 && i%3 != 2, ok, i)
+		if ok {
 			require.Equal(t, idOf(i), r.ID)
 			require.Equal(t, []string{"reader", "writer"}[i%3], shared)
 			require.Equal(t, []string{"acme", "other"}[i%3], principal)
@@ -379,33 +416,56 @@ func TestRebuildDropsWhatIsInvalid(t *testing.T) {
 	}
 	r, _, _, _ = get(c, 3)
 	require.EqualValues(t, 77, r.Used.Load())
+	require.EqualValues(t, 78, r.Seen.Load())
 
-	// Hits from before the rebuild: what is invalidated after it is marked in the new table only.
-	_, _, _, ok = c.Live(hit, &sum)
+	// Hits from before: what is invalidated after it is marked in the new segment only.
+	_, _, _, ok = c.Live(&hit, &sum)
 	require.True(t, ok)
-	_, _, _, ok = c.Live(hitGone, &gone)
+	_, _, _, ok = c.Live(&hitGone, &gone)
 	require.False(t, ok)
 	c.Apply([]Change{{Token: idOf(3)}}, 2)
-	_, _, _, ok = c.Live(hit, &sum)
+	_, _, _, ok = c.Live(&hit, &sum)
 	require.False(t, ok)
 	c.Apply([]Change{{Dependency: role("writer")}}, 3)
-	require.False(t, has(c, 4), "dependencies outlive a rebuild")
+	require.False(t, has(c, 4), "dependencies outlive a segment")
 	require.True(t, has(c, 6))
+	c.Apply([]Change{{Dependency: role("reader")}}, 4)
+	c.replaceAll()
+	groups, bearers, records = c.referred()
+	require.Equal(t, []int{0, 0, 0}, []int{groups, bearers, records})
+	require.Empty(t, c.groups)
+	require.Empty(t, c.bearers)
+	require.Empty(t, c.watches)
+	require.Empty(t, c.dependents)
 }
 
-// With as many valid records as are to be kept, the half that was added first makes room.
+// replaceAll replaces each segment, as a Put does that finds no room.
+func (c testCache) replaceAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.segments {
+		c.replace(&c.segments[i])
+	}
+}
+
+// With as many valid records as are to be kept, those that were added first make room.
 func TestEviction(t *testing.T) {
 	const max = 100
 	c := newCache(max)
 	for i := range uint64(10_000) {
 		c.Put(sumOf(i), entryOf(i, "reader"))
 		require.True(t, has(c, i), "the newest")
-		require.LessOrEqual(t, c.table.Load().n, uint32(2*max))
-		if i > max {
-			require.True(t, has(c, i-max/2), "%d: those that came last", i)
+		require.LessOrEqual(t, c.Stats().Records, int64(2*max))
+		if i >= max {
+			for _, back := range []uint64{max / 2, max - 1} {
+				require.True(t, has(c, i-back), "%d: those that came last", i)
+			}
 		}
 	}
 	require.False(t, has(c, 0))
+	_, _, records := c.referred()
+	require.EqualValues(t, records, c.Stats().Records)
+	require.EqualValues(t, 10_000, int64(records)+c.Stats().Evicted)
 	one := newCache(1)
 	for i := range uint64(100) {
 		one.Put(sumOf(i), entryOf(i, "reader"))
@@ -413,23 +473,212 @@ func TestEviction(t *testing.T) {
 	}
 }
 
-// The table grows with the valid records, and none is lost on the way.
+// With many segments none holds more than its part, and what is valid is kept while there are no more than max.
+func TestEvictionInParts(t *testing.T) {
+	const max = 1 << 15
+	c := newCache(max)
+	require.Greater(t, len(c.segments), 4)
+	for i := range uint64(max) {
+		c.Put(sumOf(i), entryOf(i, "reader"))
+	}
+	for i := range uint64(max) {
+		require.True(t, has(c, i))
+	}
+	for i := range uint64(4 * max) {
+		c.Put(sumOf(i), entryOf(i, "reader"))
+	}
+	for i := range c.segments {
+		require.LessOrEqual(t, c.segments[i].Load().used, c.most())
+	}
+	require.LessOrEqual(t, c.Stats().Records, int64(2*max))
+}
+
+// The cache grows with the valid records, and none is lost on the way.
 func TestGrowth(t *testing.T) {
-	const n = 20 * chunkSize
+	const n = 30_000
 	c := newCache(n)
 	for i := range uint64(n) {
 		c.Put(sumOf(i), entryOf(i, "reader"))
 	}
 	for i := range uint64(n) {
 		require.True(t, has(c, i))
+		count := 0
+		for range c.recordsOf("acme", idOf(i)) {
+			count++
+		}
+		require.Equal(t, 1, count)
 	}
-	require.Len(t, *c.table.Load().shared.Load(), 1)
+	groups, bearers, _ := c.referred()
+	require.Equal(t, []int{1, 1}, []int{groups, bearers})
+}
+
+// Of a cache that grows, records and indexes take at most 120 bytes a token, however far it has grown.
+func TestMemoryOfAToken(t *testing.T) {
+	for _, n := range []int{100_000, 110_000, 120_000, 130_000} {
+		c := newCache(2 * n)
+		for i := range uint64(n) {
+			c.Put(sumOf(i), entryOf(i, "reader"))
+		}
+		bytes := uintptr(0)
+		for i := range c.segments {
+			s := c.segments[i].Load()
+			bytes += unsafe.Sizeof(*s) + uintptr(len(s.slots))*unsafe.Sizeof(s.slots[0])
+			bytes += uintptr(cap(*s.bearers.Load()))*8 + uintptr(len(c.ids[i].words))*8
+		}
+		require.Less(t, float64(bytes)/float64(n), 120.0, n)
+	}
+}
+
+// A change that can be remade is remade by one entry that is as new as what was applied.
+func TestRemade(t *testing.T) {
+	edit := func(c testCache, id string, epoch uint64) {
+		c.Apply([]Change{{Dependency: role(id), Remade: true}}, epoch)
+	}
+	put := func(c testCache, n, epoch uint64, value string, content byte) {
+		e := entryOf(n, "reader")
+		e.Epoch, e.Value, e.Key.Content[0] = epoch, &value, content
+		e.Deps = append(e.Deps, role("inherited by "+value))
+		c.Put(sumOf(n), e)
+	}
+	value := func(c testCache, n uint64) string {
+		_, shared, _, _ := get(c, n)
+		return shared
+	}
+	t.Run("one entry serves all", func(t *testing.T) {
+		c := newCache(10)
+		for n := range uint64(5) {
+			put(c, n, 1, "old", 1)
+		}
+		edit(c, "reader", 2)
+		for n := range uint64(5) {
+			require.False(t, has(c, n))
+		}
+		c.replaceAll()
+		c.Apply([]Change{{Token: idOf(4)}}, 3)
+		put(c, 0, 3, "new", 2)
+		for n := range uint64(4) {
+			require.Equal(t, "new", value(c, n))
+		}
+		require.False(t, has(c, 4), "its own record has changed")
+		key := keyOf("reader")
+		key.Content[0] = 2
+		got, deps := c.Shared(&key)
+		require.Equal(t, "new", *got)
+		require.Equal(t, role("inherited by new"), deps[1])
+		key.Content[0] = 1
+		got, _ = c.Shared(&key)
+		require.Nil(t, got, "of the old versions")
+
+		edit(c, "inherited by old", 4)
+		require.True(t, has(c, 1), "it depends on that no more")
+		edit(c, "inherited by new", 5)
+		require.False(t, has(c, 1))
+	})
+	t.Run("an entry of before", func(t *testing.T) {
+		c := newCache(10)
+		put(c, 0, 1, "old", 1)
+		put(c, 1, 1, "old", 1)
+		edit(c, "reader", 2)
+		put(c, 0, 1, "old", 1)
+		require.False(t, has(c, 0))
+		require.False(t, has(c, 1))
+	})
+	t.Run("an entry of after", func(t *testing.T) {
+		c := newCache(10)
+		put(c, 0, 1, "old", 1)
+		put(c, 1, 1, "old", 1)
+		edit(c, "reader", 2)
+		put(c, 0, 3, "newer", 3)
+		require.Equal(t, "newer", value(c, 0), "its own record is of that epoch")
+		require.False(t, has(c, 1), "what changed it may have changed the record too, and is not applied yet")
+		c.Apply([]Change{{Token: idOf(1)}}, 3)
+		put(c, 0, 3, "newer", 3)
+		require.Equal(t, "newer", value(c, 0))
+		require.False(t, has(c, 1))
+	})
+	t.Run("a record of after", func(t *testing.T) {
+		c := newCache(10)
+		put(c, 0, 1, "old", 1)
+		put(c, 1, 9, "old", 1)
+		edit(c, "reader", 2)
+		put(c, 0, 2, "new", 2)
+		require.Equal(t, "new", value(c, 0))
+		require.False(t, has(c, 1), "its record is of epoch 9, and the value of 2")
+		c.Apply(nil, 9)
+		put(c, 0, 9, "newest", 3)
+		require.Equal(t, "new", value(c, 0)[:3])
+	})
+	t.Run("other changes are for good", func(t *testing.T) {
+		c := newCache(10)
+		put(c, 0, 1, "old", 1)
+		put(c, 1, 1, "old", 1)
+		edit(c, "reader", 2)
+		c.Apply([]Change{{Dependency: role("reader")}}, 3)
+		put(c, 0, 3, "new", 1)
+		require.True(t, has(c, 0))
+		require.False(t, has(c, 1))
+	})
+	t.Run("so is a reset", func(t *testing.T) {
+		c := newCache(10)
+		c.NewFeed()
+		put(c, 0, 1, "old", 1)
+		put(c, 1, 1, "old", 1)
+		edit(c, "reader", 2)
+		c.Reset(1)
+		put(c, 0, 2, "new", 1)
+		require.True(t, has(c, 0))
+		require.False(t, has(c, 1))
+	})
+	t.Run("another owner's record has the id", func(t *testing.T) {
+		c := newCache(10)
+		put(c, 0, 1, "old", 1)
+		c.Apply([]Change{{Dependency: role("reader"), Owner: "globex", Remade: true}}, 2)
+		require.True(t, has(c, 0))
+	})
+}
+
+// The last use of a token is that of any of its secrets, also of one whose record is not valid any more.
+func TestSeen(t *testing.T) {
+	c := newCache(10)
+	put := func(n, token uint64, seen int64) {
+		e := entryOf(token, "reader")
+		e.Seen = seen
+		c.Put(sumOf(n), e)
+	}
+	put(1, 7, 100)
+	put(2, 7, 300)
+	put(3, 8, 900)
+	require.EqualValues(t, 300, c.Seen("acme", idOf(7), 1000))
+	require.Zero(t, c.Seen("globex", idOf(7), 1000))
+	require.Zero(t, c.Seen("acme", idOf(9), 1000))
+	c.Apply([]Change{{Token: idOf(7)}}, 1)
+	require.EqualValues(t, 300, c.Seen("acme", idOf(7), 1000))
+	require.EqualValues(t, 250, c.Seen("acme", idOf(7), 250), "a use to come is one of now")
+	require.EqualValues(t, 250, c.Seen("acme", idOf(7), 1000))
+	c.Apply([]Change{{Dependency: role("reader")}}, 2)
+	require.EqualValues(t, 900, c.Seen("acme", idOf(8), 1000))
+}
+
+// The numbers of Puts begin anew after 2^30, and are still told apart by age.
+func TestAgesBeginAnew(t *testing.T) {
+	c := newCache(100)
+	c.Put(sumOf(0), entryOf(0, "reader"))
+	c.segment(0).Load().puts = 1<<30 - 50
+	for i := uint64(1); i < 100; i++ {
+		c.Put(sumOf(i), entryOf(i, "reader"))
+	}
+	s := c.segment(0).Load()
+	for i := uint64(1); i < 100; i++ {
+		r, _, _, ok := get(c, i)
+		require.True(t, ok)
+		require.EqualValues(t, 99-i, s.age(r))
+	}
 }
 
 // A reader never sees a record half written, or another token's, whatever is added, dropped or rebuilt meanwhile; and
 // once Apply has returned it does not see what was invalidated.
 func TestReadersMeetWriters(t *testing.T) {
-	const tokens = 6 * chunkSize
+	const tokens = 6000
 	c := newCache(tokens / 4) // evicts too
 	shared := []string{"reader", "writer", "owner"}
 	principals := []string{"acme", "other"}
@@ -469,8 +718,8 @@ func TestReadersMeetWriters(t *testing.T) {
 				if deleted[n].Load() { // read after the epoch, as from a store
 					continue
 				}
-				if s := c.Shared(e.Key); s != nil {
-					e.Shared = s
+				if s, deps := c.Shared(&e.Key); s != nil {
+					e.Value, e.Deps = s, deps
 				}
 				c.Put(sumOf(n), e)
 			}
@@ -503,7 +752,7 @@ func TestReadersDoNotAllocate(t *testing.T) {
 		if !ok {
 			t.Error("not found")
 		}
-		if _, _, _, ok := c.Live(hit, &sum); !ok || c.Epoch() != 0 {
+		if _, _, _, ok := c.Live(&hit, &sum); !ok || c.Epoch() != 0 {
 			t.Error("not valid")
 		}
 	}))

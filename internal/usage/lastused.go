@@ -138,8 +138,9 @@ func (u *LastUsed) IdledOut(owner, token string, idle, now int64) bool {
 }
 
 // Used takes note of a use now, of a token that idles out after idle µs. It reports whether the use is to be written,
-// by [LastUsed.Write]. The first use is, whatever the step: until then a listing says that the secret was never used.
-func (u *LastUsed) Used(owner, token string, idle, now int64, first bool) (write bool) {
+// by [LastUsed.Write], and which is the last that was, or will be. The first use is, whatever the step: until then a
+// listing says that the secret was never used.
+func (u *LastUsed) Used(owner, token string, idle, now int64, first bool) (written int64, write bool) {
 	step, key := Step(idle), tokenKey{owner, token}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -149,7 +150,7 @@ func (u *LastUsed) Used(owner, token string, idle, now int64, first bool) (write
 		k.written, write = now, true
 	}
 	u.known[key] = k
-	return write
+	return k.written, write
 }
 
 // Write writes a use behind. The caller knows the step.

@@ -31,7 +31,7 @@ func TestWhichUsesAreWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sink{}
 		u := NewLastUsed(s, 0)
-		now := 1000 * hour
+		now, last := 1000*hour, int64(0)
 		for i, c := range []struct {
 			by     int64
 			first  bool
@@ -42,9 +42,12 @@ func TestWhichUsesAreWritten(t *testing.T) {
 		} {
 			now += c.by
 			use := Use{Owner: "acme", Token: "tok", At: now, Digest: [32]byte{1}}
-			if require.Equal(t, c.writes, u.Used("acme", "tok", hour, now, c.first), "%d", i); c.writes {
+			written, writes := u.Used("acme", "tok", hour, now, c.first)
+			if require.Equal(t, c.writes, writes, "%d", i); c.writes {
+				last = now
 				u.Write(use)
 			}
+			require.Equal(t, last, written, "%d", i)
 			time.Sleep(useDelay)
 			synctest.Wait()
 			if c.writes {
