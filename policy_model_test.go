@@ -510,8 +510,9 @@ func randomWorld(r *rand.Rand) *world {
 	return w
 }
 
-// seeds returns the seeds of random inputs: 1, for which a test finds the same each time, and one that nobody has tried.
-// The run of mutants sets SEEDS=fixed and gets the first alone, so that no mutant is killed by chance. SEED=n repeats one.
+// seeds returns the seeds of random inputs: 1, for which a test finds the same each time, and one that nobody has
+// tried. The run of mutants sets SEEDS=fixed and gets the first alone, so that no mutant is killed by chance. SEED=n
+// repeats one.
 func seeds(t *testing.T) []uint64 {
 	if s := os.Getenv("SEED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)

@@ -259,7 +259,6 @@ type equivalent struct {
 	file, function string
 	old, new       string
 	reason         string
-	matched        bool
 }
 
 // parseEquivalents reads that list. Its format is described at its head.

@@ -49,13 +49,7 @@ func generated(dir string, files *regexp.Regexp, known []equivalent) ([]mutant, 
 		return nil, err
 	}
 	list = slices.DeleteFunc(list, func(m mutant) bool {
-		same := false
-		for i := range known {
-			if known[i].is(&m) {
-				same, known[i].matched = true, true
-			}
-		}
-		return same
+		return slices.ContainsFunc(known, func(e equivalent) bool { return e.is(&m) })
 	})
 	return list, nil
 }
