@@ -1,6 +1,6 @@
 # The comment of each target tells what it does. `make` alone lists them.
 
-.PHONY: help run test bench scale fuzz mutants scorecard static install
+.PHONY: help run test bench growth benchmarks scale fuzz mutants scorecard static install
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -13,7 +13,13 @@ run: ## start examples/server on a SQLite file, with 344 penguins in it; ARGS='-
 test: ## everything, from a bare machine: installs what it needs, fails if a part cannot run
 	@scripts/test
 
-bench: ## the benchmarks beside the code
+bench: ## latchkey beside its peers: writes bench/RESULTS.md and what documents say of it; ARGS='-only check' are its flags
+	@cd bench && go run . $(ARGS)
+
+growth: ## what grows with the number of tokens and grants: writes bench/GROWTH.md; ARGS='-only sqlite' are its flags
+	@cd bench && go run . -growth $(ARGS)
+
+benchmarks: ## the benchmarks beside the code
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 	cd e2e && go test -run '^$$' -bench . -benchmem -timeout 60m ./bench ./clusters ./nodes
 

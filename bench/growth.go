@@ -1,0 +1,475 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/bench/internal/measure"
+	"github.com/latchkey-go/latchkey/memstore"
+	"github.com/latchkey-go/latchkey/sqlstore"
+)
+
+// growthSubjects are what make growth measures.
+var growthSubjects = []subject{
+	{"growth-memstore", "what grows with the number of tokens, on memstore", func(b *bench) error {
+		return b.growTokens("memstore", b.tokens, func() (latchkey.Store, func(), error) {
+			return memstore.New(nil), func() {}, nil
+		})
+	}},
+	{"growth-sqlite", "what grows with the number of tokens, on SQLite", func(b *bench) error {
+		return b.growTokens("SQLite", min(b.tokens, b.rows), func() (latchkey.Store, func(), error) {
+			return newSQLite(b.ctx)
+		})
+	}},
+	{"growth-grants", "what grows with the number of grants, on memstore", func(b *bench) error {
+		return b.growGrants("memstore", func() (latchkey.Store, func(), error) { return memstore.New(nil), func() {}, nil })
+	}},
+	{"growth-grants-sqlite", "what grows with the number of grants, on SQLite", func(b *bench) error {
+		return b.growGrants("SQLite", func() (latchkey.Store, func(), error) { return newSQLite(b.ctx) })
+	}},
+}
+
+// newSQLite opens a store on a new file. The caller calls close in any case.
+func newSQLite(ctx context.Context) (s latchkey.Store, close func(), err error) {
+	dir, err := os.MkdirTemp("", "latchkey-growth-")
+	if err != nil {
+		return nil, func() {}, err
+	}
+	close = func() { os.RemoveAll(dir) }
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "growth.db")+
+		"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return nil, close, err
+	}
+	close = func() {
+		db.Close()
+		os.RemoveAll(dir)
+	}
+	if err := sqlstore.Migrate(ctx, db, latchkey.SQLite); err != nil {
+		return nil, close, err
+	}
+	store, err := sqlstore.New(ctx, db, latchkey.SQLite, nil)
+	if err != nil {
+		return nil, close, err
+	}
+	return store, func() {
+		store.Close()
+		db.Close()
+		os.RemoveAll(dir)
+	}, nil
+}
+
+// curve is what some work costs by how many there are of something.
+type curve struct {
+	store, work, of string
+	// whole says that the work goes through all of them. Its time may grow as they do; that of other work should not.
+	whole bool
+	x, y  []float64 // y: ns
+}
+
+// verdict says how the cost grows: by the exponent that fits it.
+func (c curve) verdict() (slope, spread float64, verdict string) {
+	slope, spread = measure.Slope(c.x, c.y)
+	switch {
+	case math.IsNaN(slope):
+		return slope, spread, "not known"
+	case slope > superLinear:
+		return slope, spread, "**super-linear**"
+	case c.whole:
+		return slope, spread, "linear at most"
+	case slope > steady:
+		return slope, spread, "**grows**"
+	}
+	return slope, spread, "steady"
+}
+
+// growthText is above the tables of GROWTH.md.
+var growthText = fmt.Sprintf(`
+The exponent e fits the times by size^e, with its standard error. Work on all of them, such as a whole listing, may have an
+exponent of 1: it is linear. Work on one of them should have none. It is said to be steady up to %.1f, for the larger a table
+is, the more of it lies outside of the caches. Above %.1f it is super-linear.
+`, steady, superLinear)
+
+// The exponents from which on a cost is said to grow. One that is steady may grow by some hundredths: the larger a
+// table, the more of it is outside of the caches, and a tree is deeper.
+const (
+	superLinear = 1.1
+	steady      = 0.3
+)
+
+// curveTable writes curves as a table: a row for each, with the times and the exponent.
+func curveTable(curves []curve) string {
+	var sizes []float64
+	for _, c := range curves {
+		for _, x := range c.x {
+			if !slices.Contains(sizes, x) {
+				sizes = append(sizes, x)
+			}
+		}
+	}
+	slices.Sort(sizes)
+	var t strings.Builder
+	fmt.Fprintf(&t, "| %s, by %s |", curves[0].store, curves[0].of)
+	for _, x := range sizes {
+		fmt.Fprintf(&t, " %s |", number(x))
+	}
+	t.WriteString(" exponent | |\n|---|" + strings.Repeat("--:|", len(sizes)) + "--:|---|\n")
+	for _, c := range curves {
+		fmt.Fprintf(&t, "| %s |", c.work)
+		for _, x := range sizes {
+			cell := "–"
+			if i := slices.Index(c.x, x); i >= 0 {
+				cell = nanos(c.y[i])
+			}
+			fmt.Fprintf(&t, " %s |", cell)
+		}
+		slope, spread, verdict := c.verdict()
+		fmt.Fprintf(&t, " %s ± %s | %s |\n", exponent(slope), exponent(spread), verdict)
+	}
+	return t.String()
+}
+
+func exponent(v float64) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// grower collects curves by what they measure, in the order of their first points.
+type grower struct {
+	b         *bench
+	store, of string
+	curves    []curve
+}
+
+func (g *grower) add(work string, whole bool, x int, ns float64) {
+	g.b.say("%s: %s %s: %s", g.store, plural(x, strings.TrimSuffix(g.of, "s")), work, nanos(ns))
+	for i := range g.curves {
+		if c := &g.curves[i]; c.work == work {
+			c.x, c.y = append(c.x, float64(x)), append(c.y, ns)
+			return
+		}
+	}
+	g.curves = append(g.curves, curve{g.store, work, g.of, whole, []float64{float64(x)}, []float64{ns}})
+}
+
+// once times work that goes through everything.
+func (g *grower) once(work string, x int, do func() error) error {
+	began := time.Now()
+	if err := do(); err != nil {
+		return fmt.Errorf("%s: %w", work, err)
+	}
+	g.add(work, true, x, float64(time.Since(began).Nanoseconds()))
+	return g.b.ctx.Err()
+}
+
+// thrice is once for work that can be done again, and so fast for few that one time says little.
+func (g *grower) thrice(work string, x int, do func() error) error {
+	var took measure.Series
+	for range 3 {
+		began := time.Now()
+		if err := do(); err != nil {
+			return fmt.Errorf("%s: %w", work, err)
+		}
+		took = append(took, float64(time.Since(began).Nanoseconds()))
+	}
+	g.add(work, true, x, took.Median())
+	return g.b.ctx.Err()
+}
+
+// each times work on some of them. Whole work goes through all of them each time.
+func (g *grower) each(x int, whole bool, s measure.Side) error {
+	results, err := measure.Compare([]measure.Side{s}, measure.Options{Each: g.b.each, Rounds: min(g.b.rounds, 5)})
+	if err != nil {
+		return err
+	}
+	g.add(s.Name, whole, x, results[0].NS.Median())
+	return g.b.ctx.Err()
+}
+
+// population is the tokens of one owner in a store. Every second has ended two days ago.
+type population struct {
+	store latchkey.Store
+	keys  *latchkey.Manager
+	texts texts
+	ids   []string
+	now   time.Time
+}
+
+// token returns the record of token i and its secret.
+func (p *population) token(i int) (latchkey.Token, latchkey.SecretChange) {
+	t := latchkey.Token{ID: p.ids[i], Owner: owner, Kind: latchkey.KindAPIKey, Created: p.now, Hint: "ak_00…000"}
+	t.Name, t.Permissions = "reporting", latchkey.Permissions{latchkey.Allow(latchkey.Read).On("dataset/*")}
+	if i%2 == 1 {
+		t.Created, t.Validity.NotAfter = p.now.AddDate(0, 0, -3), p.now.AddDate(0, 0, -2)
+	}
+	return t, latchkey.SecretChange{TokenID: t.ID, Add: &latchkey.SecretRecord{
+		Digest: sha256.Sum256([]byte(p.texts.at(i))), Hint: t.Hint, Created: t.Created, Used: p.now}}
+}
+
+// write writes some tokens, at most a thousand in a transaction.
+func (p *population) write(ctx context.Context, which []int) error {
+	for some := range slices.Chunk(which, 1000) {
+		w := latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: owner, At: p.now, Silent: true}
+		for _, i := range some {
+			t, s := p.token(i)
+			w.Tokens, w.Secrets = append(w.Tokens, t), append(w.Secrets, s)
+		}
+		if err := p.store.Write(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// growTokens measures stores with 10³, 10⁴ … tokens of one owner.
+func (b *bench) growTokens(name string, most int, open func() (latchkey.Store, func(), error)) error {
+	g := &grower{b: b, store: name, of: "tokens"}
+	for n := 1000; n <= most; n *= 10 {
+		store, stop, err := open()
+		if err == nil {
+			err = g.tokens(store, n)
+		}
+		stop()
+		if err != nil {
+			return fmt.Errorf("%d tokens: %w", n, err)
+		}
+	}
+	b.note("%s", curveTable(g.curves))
+	return nil
+}
+
+func (g *grower) tokens(store latchkey.Store, n int) error {
+	ctx := g.b.ctx
+	opts := withinASecond
+	p := &population{store: store, keys: latchkey.New(store, &opts), texts: newTexts(n, 6), now: time.Now().UTC()}
+	defer p.keys.Close(context.Background())
+	for range n {
+		p.ids = append(p.ids, uuid.Must(uuid.NewV7()).String())
+	}
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	if err := g.once("write all, a thousand at a time", n, func() error { return p.write(ctx, all) }); err != nil {
+		return err
+	}
+	acme := p.keys.For(owner)
+	if err := g.once("list all", n, func() error {
+		seen := 0
+		for t, err := range acme.Tokens(ctx, latchkey.TokenQuery{}) {
+			if err != nil || t.Owner != owner {
+				return fmt.Errorf("a token of %q: %w", t.Owner, err)
+			}
+			seen++
+		}
+		if seen != n {
+			return fmt.Errorf("%d of %d are listed", seen, n)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	r := rand.New(rand.NewPCG(uint64(n), 7))
+	if err := g.each(n, false, measure.Side{Name: "list a page of 100, anywhere", Run: func(times int) error {
+		for range times {
+			at := r.IntN(n - 101)
+			page, err := acme.TokensPage(ctx, latchkey.TokenQuery{Page: latchkey.Page{After: p.ids[at], Limit: 100}})
+			if err != nil || len(page.Items) != 100 || page.Items[0].ID != p.ids[at+1] {
+				return fmt.Errorf("a page of %d: %w", len(page.Items), err)
+			}
+		}
+		return nil
+	}}); err != nil {
+		return err
+	}
+	uncached := latchkey.New(store, &latchkey.Options{MaxStale: time.Second, CacheTokens: -1})
+	defer uncached.Close(context.Background())
+	for _, mode := range []struct {
+		name string
+		keys *latchkey.Manager
+	}{{"first Verify", uncached}, {"Verify, cached", p.keys}} {
+		if mode.keys == p.keys {
+			if err := g.once("first Verify of every second one", n, func() error {
+				return p.verify(ctx, mode.keys, shuffled(n/2))
+			}); err != nil {
+				return err
+			}
+		}
+		which, at := shuffled(n/2), 0
+		if err := g.each(n, false, measure.Side{Name: mode.name, Run: func(times int) error {
+			for range times {
+				if err := p.verify(ctx, mode.keys, which[at:at+1]); err != nil {
+					return err
+				}
+				if at++; at == len(which) {
+					at = 0
+				}
+			}
+			return nil
+		}}); err != nil {
+			return err
+		}
+	}
+	if err := g.each(n, false, p.deletes(ctx, acme, r)); err != nil {
+		return err
+	}
+	return g.once("purge the half that has ended", n, func() error {
+		removed, err := p.keys.Purge(ctx)
+		if err == nil && removed < n/2 {
+			err = fmt.Errorf("%d of %d are removed", removed, n/2)
+		}
+		return err
+	})
+}
+
+// verify verifies those of the tokens that have not ended, by their number among these.
+func (p *population) verify(ctx context.Context, keys *latchkey.Manager, which []int) error {
+	for _, i := range which {
+		a, err := keys.Verify(ctx, latchkey.Presented{Secret: p.texts.at(2 * i)})
+		if err != nil || a.TokenID() != p.ids[2*i] {
+			return fmt.Errorf("token %q: %w", a.TokenID(), err)
+		}
+	}
+	return nil
+}
+
+// deletes deletes tokens that have not ended, anywhere, and writes them again when the time does not count.
+func (p *population) deletes(ctx context.Context, acme latchkey.Account, r *rand.Rand) measure.Side {
+	var gone []int
+	return measure.Side{Name: "delete", Max: 64, Prepare: func(n int) error {
+		if err := p.write(ctx, gone); err != nil {
+			return err
+		}
+		gone = gone[:0]
+		for len(gone) < n {
+			if i := 2 * r.IntN(len(p.ids)/2); !slices.Contains(gone, i) {
+				gone = append(gone, i)
+			}
+		}
+		return nil
+	}, Run: func(n int) error {
+		for _, i := range gone[:n] {
+			if err := acme.Delete(ctx, p.ids[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}
+
+// growGrants measures tokens with a role of 1, 10 … 100,000 grants.
+func (b *bench) growGrants(name string, open func() (latchkey.Store, func(), error)) error {
+	g := &grower{b: b, store: name, of: "grants"}
+	for n := 1; n <= min(100_000, b.tokens); n *= 10 {
+		store, stop, err := open()
+		if err == nil {
+			err = g.grants(store, n)
+		}
+		stop()
+		if err != nil {
+			return fmt.Errorf("%d grants: %w", n, err)
+		}
+	}
+	b.note("%s", curveTable(g.curves))
+	return nil
+}
+
+func (g *grower) grants(store latchkey.Store, n int) error {
+	ctx := g.b.ctx
+	opts := atOnce // an edit is seen by the next Verify
+	keys := latchkey.New(store, &opts)
+	defer func() { keys.Close(context.Background()) }()
+	acme := keys.For(owner)
+	rules, on := grants(n)
+	var role latchkey.Role
+	named := 0
+	if err := g.thrice("create a role of them", n, func() (err error) {
+		named++
+		role, err = acme.CreateRole(ctx, latchkey.Role{Name: fmt.Sprint("reader ", named), Permissions: rules})
+		return err
+	}); err != nil {
+		return err
+	}
+	list, err := issueMany(ctx, acme, 40, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{role.ID}})
+	if err != nil {
+		return err
+	}
+	var access latchkey.Access
+	if err := g.thrice("first Verify of a new set", n, func() error {
+		fresh := latchkey.New(store, &opts)
+		access, err = fresh.Verify(ctx, latchkey.Presented{Secret: list[0]})
+		return errors.Join(err, fresh.Close(ctx))
+	}); err != nil {
+		return err
+	}
+	if err := g.each(n, true, firstVerify(ctx, store, list)); err != nil {
+		return err
+	}
+	if err := g.each(n, true, byDigest(ctx, store, list)); err != nil {
+		return err
+	}
+	asked := make([]string, 0, hot)
+	for _, i := range shuffled(n)[:min(n, hot)] {
+		asked = append(asked, string(on[i]))
+	}
+	if err := g.each(n, false, allowsBy("Allows", access).side(asked)); err != nil {
+		return err
+	}
+	at := 0
+	if err := g.each(n, false, measure.Side{Name: "Verify, cached", Run: func(times int) error {
+		for range times {
+			if _, err := keys.Verify(ctx, latchkey.Presented{Secret: list[0]}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}); err != nil {
+		return err
+	}
+	if err := g.each(n, false, measure.Side{Name: "delete a token that has the role", Max: 4, Run: func(times int) error {
+		for range times {
+			a, err := keys.Verify(ctx, latchkey.Presented{Secret: list[1+at]})
+			if err == nil {
+				err = acme.Delete(ctx, a.TokenID())
+			}
+			if err != nil {
+				return err
+			}
+			at++
+		}
+		return nil
+	}}); err != nil {
+		return err
+	}
+	actions := []latchkey.Action{latchkey.Update, latchkey.Delete, latchkey.Create}
+	return g.thrice("edit the role, and the next Verify", n, func() error {
+		action := actions[0]
+		actions = actions[1:]
+		if _, err := acme.UpdateRole(ctx, role.ID, func(r *latchkey.Role) error {
+			r.Permissions = append(slices.Clip(rules), latchkey.Grant(action).On("dataset/d000000"))
+			return nil
+		}); err != nil {
+			return err
+		}
+		a, err := keys.Verify(ctx, latchkey.Presented{Secret: list[0]})
+		if err == nil && !a.Allows(action, "dataset/d000000") {
+			err = fmt.Errorf("an edit of the role is not seen")
+		}
+		return err
+	})
+}
