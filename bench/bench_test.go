@@ -243,6 +243,14 @@ func TestReport(t *testing.T) {
 		require.Contains(t, text, want)
 	}
 	require.Contains(t, measured(100, 600).report().text, "| ≥ 10 | no |")
+	b := measured(50, 600)
+	b.amount("Verify: allocations", 0, "", atMost(0))
+	b.amount("Verify: allocations", 1, "", atMost(0))
+	b.amount("Verify: bytes", 1, "B", goal{})
+	text = b.report().text
+	require.Contains(t, text, "| Verify: allocations | 0 |  |  | ≤ 0 | yes |")
+	require.Contains(t, text, "| Verify: allocations | 1 |  |  | ≤ 0 | no |")
+	require.Contains(t, text, "| Verify: bytes | 1 B |  |  |  |  |")
 
 	dir := t.TempDir()
 	require.NoError(t, measured(50, 600).report().write(dir, "RESULTS.md"))
@@ -296,4 +304,20 @@ func TestVerdictOfACurve(t *testing.T) {
 		_, _, verdict := c.verdict()
 		require.Equal(t, c.want, verdict, name)
 	}
+}
+
+// Work that grows too fast is left out where it would take minutes, and is told by what was measured.
+func TestGrowthLeavesOutWhatTakesTooLong(t *testing.T) {
+	b := &bench{ctx: t.Context(), progress: io.Discard, began: time.Now()}
+	g := &grower{b: b, store: "memstore", of: "token", curves: []curve{{store: "memstore", work: "purge", of: "token",
+		whole: true, x: []float64{1e3, 1e4}, y: []float64{1e7, 1e9}}}}
+	done := 0
+	do := func() error { done++; return nil }
+	require.NoError(t, g.unlessLong("list", 100_000, do))
+	require.NoError(t, g.unlessLong("purge", 100_000, do)) // 100 s
+	require.Equal(t, 2, done)
+	g.curves[0].x, g.curves[0].y = []float64{1e3, 1e4}, []float64{1e7, 2e9} // 400 s
+	require.NoError(t, g.unlessLong("purge", 100_000, do))
+	require.Equal(t, 2, done)
+	require.Contains(t, curveTable(g.curves), "**super-linear**")
 }

@@ -98,10 +98,11 @@ func (c curve) verdict() (slope, spread float64, verdict string) {
 
 // growthText is above the tables of GROWTH.md.
 var growthText = fmt.Sprintf(`
-The exponent e fits the times by size^e, with its standard error. Work on all of them, such as a whole listing, may have an
-exponent of 1: it is linear. Work on one of them should have none. It is said to be steady up to %.1f, for the larger a table
-is, the more of it lies outside of the caches. Above %.1f it is super-linear.
-`, steady, superLinear)
+The exponent e fits the times by size^e, with its standard error. Work on all of them, such as a whole listing, may have
+an exponent of 1: it is linear. Work on one of them should have none. It is said to be steady up to %.1f, for the larger
+a table is, the more of it lies outside of the caches. Above %.1f it is super-linear. A dash stands for work that would
+have taken longer than %s by its growth so far.
+`, steady, superLinear, longest)
 
 // The exponents from which on a cost is said to grow. One that is steady may grow by some hundredths: the larger a
 // table, the more of it is outside of the caches, and a tree is deeper.
@@ -122,7 +123,7 @@ func curveTable(curves []curve) string {
 	}
 	slices.Sort(sizes)
 	var t strings.Builder
-	fmt.Fprintf(&t, "| %s, by %s |", curves[0].store, curves[0].of)
+	fmt.Fprintf(&t, "| %s, by %ss |", curves[0].store, curves[0].of)
 	for _, x := range sizes {
 		fmt.Fprintf(&t, " %s |", number(x))
 	}
@@ -157,7 +158,7 @@ type grower struct {
 }
 
 func (g *grower) add(work string, whole bool, x int, ns float64) {
-	g.b.say("%s: %s %s: %s", g.store, plural(x, strings.TrimSuffix(g.of, "s")), work, nanos(ns))
+	g.b.say("%s: %s %s: %s", g.store, plural(x, g.of), work, nanos(ns))
 	for i := range g.curves {
 		if c := &g.curves[i]; c.work == work {
 			c.x, c.y = append(c.x, float64(x)), append(c.y, ns)
@@ -165,6 +166,20 @@ func (g *grower) add(work string, whole bool, x int, ns float64) {
 		}
 	}
 	g.curves = append(g.curves, curve{g.store, work, g.of, whole, []float64{float64(x)}, []float64{ns}})
+}
+
+// longest is the longest that work may take which can be left out.
+const longest = 2 * time.Minute
+
+// unlessLong is once for work that nothing else needs. It is left out if by its growth so far it would take too long.
+func (g *grower) unlessLong(work string, x int, do func() error) error {
+	for _, c := range g.curves {
+		if n := len(c.y); c.work == work && n > 1 && c.y[n-1]*c.y[n-1]/c.y[n-2] > float64(longest) {
+			g.b.say("%s: %s %s: left out, it would take longer than %s", g.store, plural(x, g.of), work, longest)
+			return nil
+		}
+	}
+	return g.once(work, x, do)
 }
 
 // once times work that goes through everything.
@@ -238,7 +253,7 @@ func (p *population) write(ctx context.Context, which []int) error {
 
 // growTokens measures stores with 10³, 10⁴ … tokens of one owner.
 func (b *bench) growTokens(name string, most int, open func() (latchkey.Store, func(), error)) error {
-	g := &grower{b: b, store: name, of: "tokens"}
+	g := &grower{b: b, store: name, of: "token"}
 	for n := 1000; n <= most; n *= 10 {
 		store, stop, err := open()
 		if err == nil {
@@ -269,7 +284,7 @@ func (g *grower) tokens(store latchkey.Store, n int) error {
 		return err
 	}
 	acme := p.keys.For(owner)
-	if err := g.once("list all", n, func() error {
+	if err := g.unlessLong("list all", n, func() error {
 		seen := 0
 		for t, err := range acme.Tokens(ctx, latchkey.TokenQuery{}) {
 			if err != nil || t.Owner != owner {
@@ -328,7 +343,7 @@ func (g *grower) tokens(store latchkey.Store, n int) error {
 	if err := g.each(n, false, p.deletes(ctx, acme, r)); err != nil {
 		return err
 	}
-	return g.once("purge the half that has ended", n, func() error {
+	return g.unlessLong("purge the half that has ended", n, func() error {
 		removed, err := p.keys.Purge(ctx)
 		if err == nil && removed < n/2 {
 			err = fmt.Errorf("%d of %d are removed", removed, n/2)
@@ -374,7 +389,7 @@ func (p *population) deletes(ctx context.Context, acme latchkey.Account, r *rand
 
 // growGrants measures tokens with a role of 1, 10 … 100,000 grants.
 func (b *bench) growGrants(name string, open func() (latchkey.Store, func(), error)) error {
-	g := &grower{b: b, store: name, of: "grants"}
+	g := &grower{b: b, store: name, of: "grant"}
 	for n := 1; n <= min(100_000, b.tokens); n *= 10 {
 		store, stop, err := open()
 		if err == nil {

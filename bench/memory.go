@@ -109,6 +109,7 @@ func heap() float64 {
 // benchMemory measures what the cache takes by token, with all that belongs to it, as it grows: at a million and at ten
 // million, and at the worst moment before, which is soon after it has made room.
 func benchMemory(b *bench) error {
+	b.note("The heap after a collection, without what was there before the first Verify, at each twentieth of the tokens.")
 	for _, kind := range memoryKinds {
 		if err := b.memoryOf(kind); err != nil {
 			return fmt.Errorf("%s: %w", kind.name, err)

@@ -52,27 +52,23 @@ type picture struct {
 
 // goal is what a figure or a ratio is to reach. The zero goal is none.
 type goal struct {
+	sign  string // "≥" or "≤" the bound; "": no goal
 	bound float64
-	least bool // at least the bound; false: at most
 }
 
-func atLeast(bound float64) goal { return goal{bound, true} }
-func atMost(bound float64) goal  { return goal{bound, false} }
+func atLeast(bound float64) goal { return goal{"≥", bound} }
+func atMost(bound float64) goal  { return goal{"≤", bound} }
 
 // judge returns what the table says of a figure.
 func (g goal) judge(v float64, unit string) (target, met string) {
-	if g == (goal{}) {
+	if g.sign == "" {
 		return "", ""
 	}
-	sign, ok := "≤", v <= g.bound
-	if g.least {
-		sign, ok = "≥", v >= g.bound
-	}
 	met = "no"
-	if ok {
+	if g.sign == "≤" && v <= g.bound || g.sign == "≥" && v >= g.bound {
 		met = "yes"
 	}
-	return sign + " " + strings.TrimSpace(number(g.bound)+" "+unit), met
+	return g.sign + " " + strings.TrimSpace(number(g.bound)+" "+unit), met
 }
 
 // faster adds that ours takes a part of the time that a peer takes: the ratio is how many times as fast it is.
@@ -97,20 +93,14 @@ func (b *bench) ratio(work string, ours measure.Result, peer string, of, ratios 
 
 // time adds a time that has a target of its own.
 func (b *bench) time(work string, ns measure.Series, g goal) {
-	target, met := g.judge(ns.Median(), "ns")
+	target, met := g.judge(ns.Median(), "")
+	if g.sign != "" {
+		target = g.sign + " " + nanos(g.bound)
+	}
 	low, high := ns.Quartiles()
 	b.lines = append(b.lines, line{name: b.subject, work: work,
 		figure: fmt.Sprintf("%s (%s to %s)", nanos(ns.Median()), nanos(low), nanos(high)),
-		target: timeTarget(target, g), met: met})
-}
-
-// timeTarget writes the bound of a goal in the unit that people say.
-func timeTarget(target string, g goal) string {
-	if target == "" {
-		return ""
-	}
-	sign, _, _ := strings.Cut(target, " ")
-	return sign + " " + nanos(g.bound)
+		target: target, met: met})
 }
 
 // amount adds a figure in a unit, such as bytes or allocations.
@@ -238,7 +228,7 @@ func (b *bench) facts() [][2]string {
 			}
 		}
 	}
-	if len(versions) > 0 { // a test knows no versions
+	if len(versions) > 0 {
 		facts = append(facts, [2]string{"peers", strings.Join(versions, "<br>")})
 	}
 	return facts
