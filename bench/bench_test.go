@@ -300,6 +300,7 @@ func TestVerdictOfACurve(t *testing.T) {
 		"a walk of all by all":  {curve{whole: true, x: x, y: []float64{1, 100, 1e4, 1e6}}, "**super-linear**"},
 		"a walk of all for one": {curve{x: x, y: []float64{1, 100, 1e4, 1e6}}, "**super-linear**"},
 		"one size":              {curve{x: x[:1], y: []float64{1}}, "not known"},
+		"two sizes":             {curve{x: x[:2], y: []float64{1, 100}}, "not known"},
 	} {
 		_, _, verdict := c.verdict()
 		require.Equal(t, c.want, verdict, name)
@@ -319,5 +320,6 @@ func TestGrowthLeavesOutWhatTakesTooLong(t *testing.T) {
 	g.curves[0].x, g.curves[0].y = []float64{1e3, 1e4}, []float64{1e7, 2e9} // 400 s
 	require.NoError(t, g.unlessLong("purge", 100_000, do))
 	require.Equal(t, 2, done)
+	g.curves[0].x, g.curves[0].y = append(g.curves[0].x, 1e5), append(g.curves[0].y, 4e11)
 	require.Contains(t, curveTable(g.curves), "**super-linear**")
 }

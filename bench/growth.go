@@ -84,7 +84,7 @@ type curve struct {
 func (c curve) verdict() (slope, spread float64, verdict string) {
 	slope, spread = measure.Slope(c.x, c.y)
 	switch {
-	case math.IsNaN(slope):
+	case math.IsNaN(slope) || len(c.x) < 3:
 		return slope, spread, "not known"
 	case slope > superLinear:
 		return slope, spread, "**super-linear**"

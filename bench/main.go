@@ -35,7 +35,7 @@ func main() {
 
 // run is the command. The report goes to out, what happens meanwhile to progress.
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
-	b := &bench{ctx: ctx, progress: progress, began: time.Now()}
+	b := &bench{ctx: ctx, progress: progress, began: time.Now(), load: loadAverage()}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(progress)
 	only := flags.String("only", "", "a regular expression: measure the subjects that it matches, and write no file")
@@ -124,7 +124,8 @@ type bench struct {
 	progress io.Writer
 	began    time.Time
 	command  string
-	growth   bool // what grows is measured, not what compares
+	load     string // of the machine when the run began
+	growth   bool   // what grows is measured, not what compares
 	each     time.Duration
 	rounds   int
 	tokens   int // at most

@@ -218,6 +218,7 @@ func (b *bench) facts() [][2]string {
 		{"processor", fmt.Sprintf("%s, %d cores", processor(), runtime.GOMAXPROCS(0))},
 		{"system", runtime.GOOS + "/" + runtime.GOARCH + ", " + runtime.Version()},
 		{"latchkey", cmp.Or(commit(), "unknown")},
+		{"load average when it began", cmp.Or(b.load, "unknown")},
 		{"samples", fmt.Sprintf("%d rounds of %s", b.rounds, b.each)},
 	}
 	var versions []string
@@ -263,6 +264,16 @@ func processor() string {
 		}
 	}
 	return name + sha
+}
+
+// loadAverage returns how many processes ran or waited in the last minute. Above 1, times are not to be trusted.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	load, _, _ := strings.Cut(string(text), " ")
+	return load
 }
 
 // commit returns the commit that is measured, and whether files differ from it.

@@ -106,7 +106,8 @@ func mapVerifier(t texts) verifier {
 		rows[sha256.Sum256([]byte(t.at(i)))] = &row{owner, time.Now().Add(time.Hour), []string{"read"}}
 	}
 	return verifier{name: "map by SHA-256, hand-written", verify: func(text string) (string, error) {
-		sum := sha256.Sum256([]byte(text))
+		var buf [64]byte // on the stack: a conversion to []byte would allocate
+		sum := sha256.Sum256(append(buf[:0], text...))
 		mu.RLock()
 		r := rows[sum]
 		mu.RUnlock()
