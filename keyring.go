@@ -3,6 +3,7 @@ package latchkey
 import (
 	"bytes"
 	"context"
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/latchkey-go/latchkey/internal/compact"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -63,9 +65,11 @@ func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 // LogValue returns what String does.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
-// Keyring holds the keys that digest and seal secrets. New secrets are made with the current key. Retired keys still
-// find and open what was made with them. To rotate, put a new key in front. Drop the old key when nothing names it any
-// more. What a dropped key digested is no longer found, and what it sealed no longer opens.
+// Keyring holds the keys that digest and seal secrets, and that the texts of stateless tokens are encrypted with. New
+// secrets are made with the current key. Retired keys still find and open what was made with them. To rotate, put a new
+// key in front. Drop the old key when nothing names it any more. What a dropped key digested is no longer found, and
+// what it sealed no longer opens. A stateless token is refused from then on. No record names the key of one, so keep an
+// old key for [MaxStateless] after the last process had it in front.
 //
 // A Keyring is immutable and safe for concurrent use. Printing, logging, encoding and test diffs show "[redacted]".
 // Make one with [NewKeyring], [ParseKeyring] or [UnwrapKeyring].
@@ -79,8 +83,9 @@ type ringKey struct {
 	id     uint32
 	secret []byte
 	seal   []byte
-	macs   sync.Pool  // of *digester
-	audit  *sync.Pool // of *auditDigester
+	text   cipher.AEAD // of the texts of stateless tokens
+	macs   sync.Pool   // of *digester
+	audit  *sync.Pool  // of *auditDigester
 }
 
 type digester struct {
@@ -132,7 +137,15 @@ func newRingKey(key Key) (*ringKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
 	}
-	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: sealKey, audit: newAuditPool(auditKey)}
+	textKey, err := subkey("stateless")
+	if err != nil {
+		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
+	}
+	text, err := chacha20poly1305.NewX(textKey)
+	if err != nil {
+		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
+	}
+	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: sealKey, text: text, audit: newAuditPool(auditKey)}
 	k.macs.New = func() any { return &digester{mac: hmac.New(sha256.New, digestKey)} }
 	return k, nil
 }
@@ -375,4 +388,53 @@ func (k *Keyring) open(sealed []byte, keyID uint32, ad sealData) ([]byte, error)
 		return nil, errSealed
 	}
 	return plain, nil
+}
+
+// textNonceSize is the length of the nonce of a stateless token's text.
+const textNonceSize = chacha20poly1305.NonceSizeX
+
+// textData returns the additional data of a stateless token's text: its head, and the id of the key.
+func textData(head string, keyID []byte) []byte {
+	b := make([]byte, 0, 64)
+	b = append(append(b, "latchkey 1 stateless "...), head...)
+	return append(b, keyID...)
+}
+
+// sealText returns a text that holds plain, encrypted with the current key (XChaCha20-Poly1305): see tokentext.Seal. A
+// nonce is used once. It returns ErrNeedsKeyring without a keyring.
+//
+// The body is the id of the key, the nonce and the ciphertext.
+func (k *Keyring) sealText(head string, nonce *[textNonceSize]byte, plain []byte) (string, error) {
+	ring := k.ring()
+	if len(ring) == 0 {
+		return "", ErrNeedsKeyring
+	}
+	body := make([]byte, 0, binary.MaxVarintLen32+len(nonce)+len(plain)+chacha20poly1305.Overhead)
+	body = compact.AppendUint(body, uint64(ring[0].id))
+	data := textData(head, body)
+	body = append(body, nonce[:]...)
+	body = ring[0].text.Seal(body, body[len(body)-len(nonce):], plain, data)
+	return tokentext.Seal(head, body), nil
+}
+
+// openText returns what sealText encrypted. It returns false for a text of another form, for one that was altered or
+// made by somebody else, and for one of a key that is not on the ring. It allocates no more than the text is long, and a
+// little.
+func (k *Keyring) openText(text string) (plain string, nonce [textNonceSize]byte, ok bool) {
+	head, body, ok := tokentext.Unseal(make([]byte, 0, len(text)*3/4), text)
+	if !ok {
+		return "", nonce, false
+	}
+	id, n := binary.Uvarint(body)
+	i := slices.IndexFunc(k.ring(), func(key *ringKey) bool { return uint64(key.id) == id })
+	if n <= 0 || n > 1 && body[n-1] == 0 || i < 0 || len(body) < n+len(nonce) {
+		return "", nonce, false
+	}
+	copy(nonce[:], body[n:])
+	sealed := body[n+len(nonce):]
+	out, err := k.ring()[i].text.Open(sealed[:0], nonce[:], sealed, textData(head, body[:n]))
+	if err != nil {
+		return "", nonce, false
+	}
+	return string(out), nonce, true
 }

@@ -80,6 +80,13 @@ func (s *observedStore) Undelivered(ctx context.Context, q UndeliveredQuery) ([]
 	return list, next, err
 }
 
+func (s *observedStore) Revocations(ctx context.Context, q RevocationQuery) ([]Change, string, error) {
+	start := time.Now()
+	list, next, err := s.Store.Revocations(ctx, q)
+	s.done(ctx, "Revocations", start, err)
+	return list, next, err
+}
+
 func (s *observedStore) Taken(ctx context.Context, owner string, q TakenQuery) ([]TakenCredits, string, error) {
 	start := time.Now()
 	list, next, err := s.Store.Taken(ctx, owner, q)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -440,6 +441,41 @@ type UndeliveredQuery struct {
 	Page          // After is an owner
 	Feed   FeedID // whose owners
 	Cursor string
+}
+
+// RevocationQuery selects the revocations of a feed that last: see [Store.Revocations].
+type RevocationQuery struct {
+	Page            // After is the next of the page before
+	Feed  FeedID    // whose owners
+	Until time.Time // those that end later
+}
+
+// RevocationKey returns the After of the page that follows a revocation, given its place among those of the same Until
+// and epoch. It is for stores.
+func RevocationKey(c *Change, place uint64) string {
+	return strconv.FormatInt(c.Until.UnixMicro(), 36) + "." + strconv.FormatUint(c.Epoch, 36) + "." +
+		strconv.FormatUint(place, 36)
+}
+
+// Start returns the Until in µs, the epoch and the place of After; an empty one is below every other. It returns
+// [ErrInvalid] for an After that no page had. It is for stores.
+func (q RevocationQuery) Start() (until int64, epoch, place uint64, err error) {
+	if q.After == "" {
+		return micros(q.Until), math.MaxInt64, math.MaxInt64, nil
+	}
+	a, rest, _ := strings.Cut(q.After, ".")
+	b, c, _ := strings.Cut(rest, ".")
+	until, err = strconv.ParseInt(a, 36, 64)
+	if err == nil {
+		epoch, err = strconv.ParseUint(b, 36, 63)
+	}
+	if err == nil {
+		place, err = strconv.ParseUint(c, 36, 63)
+	}
+	if err != nil {
+		return 0, 0, 0, errAfter
+	}
+	return until, epoch, place, nil
 }
 
 // CheckCursor returns [ErrInvalid] for a name that no cursor can have. It is for stores.

@@ -17,7 +17,7 @@ import (
 // # Words
 //
 // An owner is a tenant. Nothing crosses owners: another owner's record is a missing record. Every method but ByDigest,
-// ByLookup, Ending, Unused, KeySecrets, Undelivered, Changes, AddUsage and Purge names an owner. Ids are unique within
+// ByLookup, Ending, Unused, KeySecrets, Undelivered, Changes, Revocations, AddUsage and Purge names an owner. Ids are unique within
 // an owner, digests and lookup parts within a feed. Ids, names, digests and lookup parts are bytes: they compare and
 // sort exactly, whatever collation an engine has.
 //
@@ -152,6 +152,12 @@ type Store interface {
 	//
 	// Reads do not go back: a Changes that begins after a Found was returned shows an epoch of at least Found.Epoch.
 	Changes(ctx context.Context, feed FeedID, after uint64, n int) (Feed, error)
+
+	// Revocations returns one page of the revocations of a feed that last beyond q.Until, by their Until, with the After of
+	// the next page. Each is as [Store.Changes] returns it. After the last, next is "". A page costs what it holds, however
+	// long the history is. A read that begins after Changes has returned an epoch holds every such revocation of that
+	// epoch, or an earlier one. Errors are those of Ending.
+	Revocations(ctx context.Context, q RevocationQuery) (page []Change, next string, err error)
 
 	// Write applies all of w or nothing, in one transaction. It checks every precondition inside that transaction. A
 	// Write whose ID was applied before changes nothing and succeeds. So ErrUnknownOutcome is settled by writing again.
@@ -463,15 +469,15 @@ type SecretChange struct {
 	Replace bool
 }
 
-// Revocation keeps stateless tokens revoked until they would have ended. A Write lists each once. It is kept for later:
-// there are no stateless tokens yet, and no Manager obeys it.
+// Revocation keeps stateless tokens revoked until they would have ended: see [Narrowing].Stateless. A Write lists each
+// once.
 type Revocation struct {
 	// Of says which tokens ID names. Another value than the constants is ErrInvalid.
 	Of RevocationOf
 	ID string // as Of says
 	// Before spares the tokens that were made at that time or later. Zero: it spares none.
 	Before time.Time
-	Until  time.Time // the end of the last of them
+	Until  time.Time // the end of the last of them, after which nothing is revoked any more; zero: it revokes nothing
 }
 
 // RevocationOf is what a [Revocation] names.

@@ -98,6 +98,14 @@ func (s *Store) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) ([
 	return s.Store.Undelivered(ctx, q)
 }
 
+// Revocations implements [latchkey.Store].
+func (s *Store) Revocations(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+	if err := s.err(); err != nil {
+		return nil, "", err
+	}
+	return s.Store.Revocations(ctx, q)
+}
+
 // Taken implements [latchkey.Store].
 func (s *Store) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (
 	[]latchkey.TakenCredits, string, error,

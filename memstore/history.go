@@ -17,15 +17,19 @@ type history struct {
 	rows  []change
 	floor uint64 // the highest epoch of which a change was dropped
 	// revoked are the dropped changes that still count: revocations of stateless tokens that have not ended.
-	revoked []latchkey.Change
+	revoked []change
 }
 
 type change struct {
 	latchkey.Change
-	at int64
+	at    int64
+	place uint64 // among the changes of its transaction
 }
 
 func (h *history) add(c change) {
+	if n := len(h.rows); n > 0 && h.rows[n-1].Epoch == c.Epoch {
+		c.place = h.rows[n-1].place + 1
+	}
 	h.rows = append(h.rows, c)
 	if len(h.rows) > keepChanges {
 		h.drop(len(h.rows) - keepChanges)
@@ -37,7 +41,7 @@ func (h *history) drop(n int) {
 	for _, c := range h.rows[:n] {
 		h.floor = c.Epoch
 		if c.Kind == latchkey.ChangedRevocation {
-			h.revoked = append(h.revoked, c.Change)
+			h.revoked = append(h.revoked, c)
 		}
 	}
 	clear(h.rows[:n])   // frees the strings
@@ -57,7 +61,7 @@ func (h *history) since(after uint64, n int) []latchkey.Change {
 	}
 	full := false
 	for _, c := range h.revoked {
-		if c.Epoch > after && !add(c) {
+		if c.Epoch > after && !add(c.Change) {
 			full = true
 			break
 		}
@@ -81,6 +85,23 @@ func (h *history) since(after uint64, n int) []latchkey.Change {
 	return page
 }
 
+// compareLasting orders revocations by their Until.
+func compareLasting(a, b change) int {
+	return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.place, b.place))
+}
+
+// lasting returns the revocations whose Until, in µs, is the given time or later.
+func (h *history) lasting(until int64) (all []change) {
+	for _, rows := range [][]change{h.revoked, h.rows} {
+		for _, c := range rows {
+			if c.Kind == latchkey.ChangedRevocation && !c.Until.IsZero() && c.Until.UnixMicro() >= until {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
+}
+
 // purge drops at most n changes made at or before the cutoff, then revocations whose token ended long enough ago.
 func (h *history) purge(n int, isOld func(at int64) bool, now int64, keepRevoked time.Duration) int {
 	old := 0
@@ -94,7 +115,7 @@ func (h *history) purge(n int, isOld func(at int64) bool, now int64, keepRevoked
 		}
 	}
 	h.drop(old)
-	h.revoked = slices.DeleteFunc(h.revoked, func(c latchkey.Change) bool {
+	h.revoked = slices.DeleteFunc(h.revoked, func(c change) bool {
 		if removed >= n || !over(micros(c.Until), keepRevoked, now) {
 			return false
 		}

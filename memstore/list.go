@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -318,6 +319,38 @@ func (s *Store) KeySecrets(ctx context.Context, q latchkey.KeyQuery) (
 		}
 	}
 	return page, next, nil
+}
+
+// Revocations implements [latchkey.Store].
+func (s *Store) Revocations(ctx context.Context, q latchkey.RevocationQuery) (
+	page []latchkey.Change, next string, err error,
+) {
+	err = check(ctx)
+	if err == nil {
+		err = checkFeed(q.Feed)
+	}
+	var until int64
+	var epoch, place uint64
+	if err == nil {
+		until, epoch, place, err = q.Start()
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	s.mu.RLock()
+	all := s.history.lasting(until)
+	s.mu.RUnlock()
+	slices.SortFunc(all, compareLasting)
+	for _, c := range all {
+		if compareLasting(c, change{Change: latchkey.Change{Until: time.UnixMicro(until), Epoch: epoch}, place: place}) <= 0 {
+			continue
+		}
+		if len(page) == q.Size() {
+			return page, next, nil
+		}
+		page, next = append(page, c.Change), latchkey.RevocationKey(&c.Change, c.place)
+	}
+	return page, "", nil
 }
 
 // Undelivered implements [latchkey.Store].

@@ -205,7 +205,7 @@ func (tx *tx) commit() {
 		epoch++
 		for _, c := range tx.changes {
 			c.Epoch = epoch
-			s.history.add(change{c, at})
+			s.history.add(change{Change: c, at: at})
 		}
 		// Last: a reader that sees the new epoch finds all its changes once it has the lock.
 		s.epoch.Store(epoch)

@@ -192,6 +192,49 @@ func (s *Store) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
 		})
 }
 
+// Revocations implements latchkey.Store.
+func (s *Store) Revocations(ctx context.Context, q latchkey.RevocationQuery) (
+	page []latchkey.Change, next string, err error,
+) {
+	const what = "list revocations"
+	err = checkFeed(q.Feed)
+	var until int64
+	var epoch, place uint64
+	var last string
+	if err == nil {
+		until, epoch, place, err = q.Start()
+	}
+	if err != nil {
+		return nil, "", mapError(ctx, what, err)
+	}
+	err = s.read(ctx, what, func() error {
+		page, next = nil, ""
+		return s.each(ctx, `SELECT epoch, seq, owner, id, until FROM latchkey_changes
+			WHERE kind = 4 AND until >= ? AND (until > ? OR epoch > ? OR epoch = ? AND seq > ?)
+			ORDER BY until, epoch, seq LIMIT ?`,
+			[]any{until, until, int64(epoch), int64(epoch), int64(place), q.Size() + 1}, func(rows *sql.Rows) error {
+				c := latchkey.Change{Kind: latchkey.ChangedRevocation}
+				var seq uint64
+				var until sql.NullInt64
+				if err := rows.Scan(&c.Epoch, &seq, &c.Owner, &c.ID, &until); err != nil {
+					return err
+				}
+				if len(page) == q.Size() {
+					next = last
+					return nil
+				}
+				c.Until = fromMicros(until)
+				last = latchkey.RevocationKey(&c, seq)
+				page = append(page, newChange(c))
+				return nil
+			})
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
 // Deliver implements latchkey.Store.
 func (s *Store) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
 	const what = "deliver events"

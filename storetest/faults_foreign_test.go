@@ -368,6 +368,40 @@ var foreignFaults = map[string]fault{
 			return feed, err
 		}
 	}},
+	"lists revocations that are over": {[]string{"feed/lasting"}, func(f *faulty, s latchkey.Store) {
+		f.revocations = func(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+			q.Until = q.Until.Add(-time.Microsecond)
+			return s.Revocations(ctx, q)
+		}
+	}},
+	"lists the first page of revocations only": {[]string{"feed/lasting"}, func(f *faulty, s latchkey.Store) {
+		f.revocations = func(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+			page, _, err := s.Revocations(ctx, q)
+			return page, "", err
+		}
+	}},
+	"lists revocations without what they are of": {[]string{"feed/lasting"}, func(f *faulty, s latchkey.Store) {
+		f.revocations = func(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+			page, next, err := s.Revocations(ctx, q)
+			for i := range page {
+				page[i].Of = latchkey.RevokedToken
+			}
+			return page, next, err
+		}
+	}},
+	"lists no revocation whose history is gone": {[]string{"feed/lasting"}, func(f *faulty, s latchkey.Store) {
+		purged := false
+		f.purge = func(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
+			purged = true
+			return s.Purge(ctx, p, n)
+		}
+		f.revocations = func(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+			if purged {
+				return nil, "", nil
+			}
+			return s.Revocations(ctx, q)
+		}
+	}},
 	"takes a revocation of it knows not what": {[]string{"feed/revocations"}, func(f *faulty, s latchkey.Store) {
 		editWrites(f, s, func(_ context.Context, w *latchkey.Write) {
 			w.Revocations = slices.DeleteFunc(slices.Clone(w.Revocations), func(r latchkey.Revocation) bool {

@@ -22,6 +22,7 @@ type faulty struct {
 	keySecrets  func(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error)
 	undelivered func(ctx context.Context, q latchkey.UndeliveredQuery) ([]latchkey.Delivery, string, error)
 	deliver     func(ctx context.Context, owner, cursor string, seq uint64) error
+	revocations func(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error)
 	taken       func(ctx context.Context, owner string, q latchkey.TakenQuery) ([]latchkey.TakenCredits, string, error)
 	secrets     func(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error)
 	roles       func(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error)
@@ -114,6 +115,13 @@ func (f *faulty) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
 		return f.undelivered(ctx, q)
 	}
 	return f.Store.Undelivered(ctx, q)
+}
+
+func (f *faulty) Revocations(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+	if f.revocations != nil {
+		return f.revocations(ctx, q)
+	}
+	return f.Store.Revocations(ctx, q)
 }
 
 func (f *faulty) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (

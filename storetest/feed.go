@@ -207,6 +207,78 @@ var feedCases = []Case{
 		check("after those that are over were purged")
 	}),
 
+	newCase("feed/lasting", "Revocations lists, by their Until and page by page, the revocations of a feed that last beyond "+
+		"a time, also when the history before them is gone. Those without an Until are over.", func(w *fixture) {
+		feed := w.s.Locate(acme).Feed
+		list := func(until time.Time, size int) (all []latchkey.Change) {
+			w.Helper()
+			q := latchkey.RevocationQuery{Page: latchkey.Page{Limit: size}, Feed: feed, Until: until}
+			for range 100 {
+				page, next, err := w.s.Revocations(w.ctx, q)
+				w.ok(err, "Revocations")
+				if len(page) > size || next != "" && len(page) == 0 {
+					w.Fatalf("Revocations: %d on a page of %d", len(page), size)
+				}
+				if all = append(all, page...); next == "" {
+					return all
+				}
+				q.After = next
+			}
+			w.Fatalf("Revocations never comes to an end")
+			return nil
+		}
+		w.same(list(time.Time{}, 10), []latchkey.Change(nil), "revocations before there was any")
+		var want []latchkey.Change
+		for i, r := range []latchkey.Revocation{
+			{Of: latchkey.RevokedClient, ID: "42", Before: noon.Add(999), Until: noon.Add(3 * time.Minute)},
+			{ID: id(1), Until: noon.Add(time.Minute)},
+			{ID: id(2)},
+			{Of: latchkey.RevokedOwner, Until: noon.Add(2 * time.Minute)},
+			{Of: latchkey.RevokedParent, ID: id(3), Until: noon.Add(2 * time.Minute)},
+			{ID: id(4), Until: noon.Add(time.Minute)},
+		} {
+			epoch := w.write(latchkey.Write{Revocations: []latchkey.Revocation{r}, OwnerRecord: &latchkey.Owner{ID: acme,
+				Version: uint64(i)}})
+			if !r.Until.IsZero() {
+				want = append(want, latchkey.Change{Epoch: epoch, Owner: acme, Kind: latchkey.ChangedRevocation, ID: r.ID,
+					Of: r.Of, Before: r.Before.Truncate(time.Microsecond), Until: r.Until})
+			}
+		}
+		both := []latchkey.Revocation{{ID: id(5), Until: noon.Add(time.Hour)}, {ID: id(6), Until: noon.Add(time.Hour)}}
+		epoch := w.write(latchkey.Write{Revocations: both})
+		for _, r := range both {
+			want = append(want, latchkey.Change{Epoch: epoch, Owner: acme, Kind: latchkey.ChangedRevocation, ID: r.ID,
+				Until: r.Until})
+		}
+		slices.SortStableFunc(want, func(a, b latchkey.Change) int {
+			return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.Epoch, b.Epoch))
+		})
+		check := func(when string) {
+			w.Helper()
+			for _, size := range []int{1, 2, 10} {
+				w.same(sorted(list(time.Time{}, size)), sorted(slices.Clone(want)), fmt.Sprint("revocations ", when, ", by ", size))
+				last := slices.DeleteFunc(slices.Clone(want), func(c latchkey.Change) bool {
+					return !c.Until.After(noon.Add(2 * time.Minute))
+				})
+				w.same(sorted(list(noon.Add(2*time.Minute), size)), sorted(last), fmt.Sprint("those that last longer ", when))
+			}
+			got := list(time.Time{}, 3)
+			w.same(slices.IsSortedFunc(got, func(a, b latchkey.Change) int { return a.Until.Compare(b.Until) }), true,
+				"the order of revocations is that of their Until")
+		}
+		check("at first")
+		p := keepAll(noon)
+		p.Changes = time.Nanosecond
+		w.purge(p, 1000)
+		check("when their history is gone")
+		for _, after := range []string{"x", "1.2", "1.2.%", "1.2.3.4"} {
+			_, _, err := w.s.Revocations(w.ctx, latchkey.RevocationQuery{Feed: feed, Page: latchkey.Page{After: after}})
+			w.failed(latchkey.ErrInvalid, err, "Revocations after what no page said")
+		}
+		_, _, err := w.s.Revocations(w.ctx, latchkey.RevocationQuery{Feed: 1 << 31})
+		w.failed(latchkey.ErrInvalid, err, "Revocations of a feed that does not exist")
+	}),
+
 	newCase("feed/pages", "A page of the feed holds whole transactions: at most n changes, or one transaction that is "+
 		"longer.", func(w *fixture) {
 		begin := w.epoch()

@@ -154,6 +154,16 @@ func (s severalFeeds) Undelivered(ctx context.Context, q latchkey.UndeliveredQue
 	return store.Undelivered(ctx, q)
 }
 
+// Revocations implements latchkey.Store.
+func (s severalFeeds) Revocations(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+	store, err := s.store(q.Feed)
+	if err != nil {
+		return nil, "", err
+	}
+	q.Feed = 0
+	return store.Revocations(ctx, q)
+}
+
 // Taken implements latchkey.Store.
 func (s severalFeeds) Taken(ctx context.Context, owner string, q latchkey.TakenQuery) (
 	[]latchkey.TakenCredits, string, error,

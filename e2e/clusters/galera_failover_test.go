@@ -233,7 +233,7 @@ func TestGaleraNoQuorum(t *testing.T) {
 	}
 	reading := map[string]bool{"ByDigest": true, "ByLookup": true, "Load": true, "Tokens": true, "Tokens:": true,
 		"Count": true, "Ending": true, "Unused": true, "KeySecrets": true, "Undelivered": true, "Taken": true,
-		"Secrets": true, "Role": true, "Roles": true, "Clients": true, "Owner": true, "Events": true,
+		"Revocations": true, "Secrets": true, "Role": true, "Roles": true, "Clients": true, "Owner": true, "Events": true,
 		"Usage": true, "Changes": true}
 	for round, when := range []string{"at first", "later"} {
 		var all sync.WaitGroup

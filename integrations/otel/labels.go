@@ -19,8 +19,8 @@ var (
 	sources = []string{string(latchkey.SourceCache), string(latchkey.SourceStore), string(latchkey.SourceNone)}
 
 	storeOperations = []string{"ByDigest", "ByLookup", "Load", "Tokens", "Count", "Ending", "Unused", "KeySecrets",
-		"Undelivered", "Deliver", "Secrets", "Role", "Roles", "Clients", "Owner", "Events", "Epoch", "Changes", "Write",
-		"Once", "AddUsage", "Usage", "Reserve", "Adjust", "Settle", "Balances", "Taken", "Purge"}
+		"Undelivered", "Deliver", "Secrets", "Role", "Roles", "Clients", "Owner", "Events", "Epoch", "Changes",
+		"Revocations", "Write", "Once", "AddUsage", "Usage", "Reserve", "Adjust", "Settle", "Balances", "Taken", "Purge"}
 
 	storeAnswers  = []string{"not_found", "conflict", "exists", "in_use", "over_limit", "too_many", "invalid"}
 	storeFailures = []string{"timeout", "damaged", "unknown_outcome", "unavailable"}

@@ -9,7 +9,8 @@
 //
 // The CRC-32 detects junk and typing errors without a store. It does not authenticate: anyone can compute it.
 //
-// A text has at most 53 bytes, so that one SHA-256 block holds it.
+// A text has at most 53 bytes, so that one SHA-256 block holds it. Those of stateless tokens have another form, and are
+// longer: see sealed.go.
 package tokentext
 
 import (
@@ -146,7 +147,8 @@ const (
 	Foreign  Shape = iota // not in our form: only Options.Imported may accept it
 	Native                // in our form, and the check is right; anyone may have made it
 	Broken                // in our form, but the check is wrong: refused without a read of the store
-	Reserved              // "at_" and any other form: reserved for sealed tokens
+	Sealed                // it holds what it says itself, and the check is right; anyone may have made it
+	Reserved              // "at_" and any other form: reserved for later ones
 )
 
 // Read returns the shape of a text and, if it is native, its prefix. It does not allocate.
@@ -161,6 +163,9 @@ func Read(text string) (prefix string, shape Shape) {
 	}
 	shape = Foreign
 	if prefix == Access {
+		if len(text) > Max {
+			return "", readSealed(text)
+		}
 		shape = Reserved
 	}
 	n, body := len(prefix), len(text)-bodyChars

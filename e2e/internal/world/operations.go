@@ -76,6 +76,10 @@ func Operations() []Operation {
 			page, _, err := s.Undelivered(ctx, latchkey.UndeliveredQuery{Cursor: "siem"})
 			return page, err
 		})},
+		{Name: "Revocations", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
+			page, _, err := s.Revocations(ctx, latchkey.RevocationQuery{})
+			return page, err
+		})},
 		{Name: "Taken", Run: read(func(ctx context.Context, s *sqlstore.Store) (any, error) {
 			page, _, err := s.Taken(ctx, "acme", latchkey.TakenQuery{})
 			return page, err
