@@ -192,11 +192,15 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	return b, nil
 }
 
-// Token reads the record of the token. It returns [ErrNotFound] if the token no longer exists, and for an Assumed
+// Token reads the record of the token. That of a stateless token is made of its text and its parent. It returns [ErrNotFound] if the token no longer exists, and for an Assumed
 // caller and the zero Access, which have none.
 func (a Access) Token(ctx context.Context) (Token, error) {
 	if a.set == nil || a.who.kind == 0 {
 		return Token{}, ErrNotFound
+	}
+	if uuidv7.IsUnstored(a.id) {
+		_, f, _, err := a.m.currentStateless(ctx, a)
+		return f.Token, err
 	}
 	f, err := a.m.store.Load(ctx, a.who.owner, a.TokenID())
 	return f.Token, err

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Account administers the records of one owner. [Manager.For] returns it for the host itself, with every right.
@@ -97,10 +99,14 @@ func (m *Manager) Tenant(owner string) (Account, error) {
 
 // As returns the Account with actor as its actor. Each call reads the actor's rights again, is checked against them,
 // and is recorded under its name. It returns [ErrInvalidToken] for the zero Access, and for one of another owner or
-// another Manager.
+// another Manager, and [ErrDenied] for a stateless token.
 func (a Account) As(actor Access) (Account, error) {
 	if actor.set == nil || actor.m != a.m || actor.who.owner != a.owner {
 		return Account{}, fmt.Errorf("%w: an Access of another owner, or of another Manager", ErrUnknownToken)
+	}
+	if uuidv7.IsUnstored(actor.id) {
+		// What a call is judged by is required at its write, and there is no record of this token that could be.
+		return Account{}, fmt.Errorf("%w: a stateless token administers nothing", ErrDenied)
 	}
 	a.actor, a.checked, a.reading = actor, true, nil
 	return a, nil

@@ -51,6 +51,8 @@ type Swept struct {
 	Refused    int
 	RefusedIDs []string
 	Reasons    []error
+	// Stateless reports whether [Account.RevokeAll] also revoked the stateless tokens that the Selector means.
+	Stateless bool
 	// More reports whether the call ended because of Selector.Most, so that there may be more tokens behind After.
 	More bool
 	// After is Selector.After of the next call, if this one returned an error, or if there is More. It is the id of the
@@ -142,14 +144,24 @@ func (a Account) CountTokens(ctx context.Context, q TokenQuery, most int) (int, 
 //
 // It returns ErrInvalid for a Selector without a field, for a Role that no role is named by, and for a reason above 256
 // bytes.
+//
+// No listing knows the stateless tokens. Those of a Client, of a Parent, of IDs or of the whole owner are revoked too, if
+// the Selector has no other field but Kinds and CreatedBefore, and if the actor may do everything. Swept.Stateless says
+// so.
 func (a Account) RevokeAll(ctx context.Context, s Selector, reason string) (Swept, error) {
-	return a.sweep(ctx, s, Delete, "token.revoke", reason, func(t *Token) bool {
+	stateless, err := a.revokeSelected(ctx, &s, reason)
+	if err != nil {
+		return Swept{After: s.After}, err
+	}
+	swept, err := a.sweep(ctx, s, Delete, "token.revoke", reason, func(t *Token) bool {
 		if t.Damaged {
 			*t = tombstone(*t)
 		}
 		t.Revoked, t.Reason = fromMicros(a.m.creationNow()), reason
 		return true
 	})
+	swept.Stateless = stateless
+	return swept, err
 }
 
 // DisableAll is [Account.RevokeAll] with the off switch: it sets Settings.Disabled, which can be set back by

@@ -134,7 +134,12 @@ func (a Account) EraseClient(ctx context.Context, id string) error {
 			if err != nil {
 				return err
 			}
-			w := Write{ForgetClients: []string{id}, Silent: true}
+			// The stateless tokens of the client end too. Nobody can list them.
+			w := Write{ForgetClients: []string{id},
+				Revocations: []Revocation{{Of: RevokedClient, ID: clientRevocationID(id)}}}
+			if err := a.m.dateRevocations(ctx, a.owner, w.Revocations); err != nil {
+				return err
+			}
 			if err := c.write(ctx, w, append(events, Event{Action: "client.erase"})...); err != nil {
 				return err
 			}

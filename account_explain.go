@@ -45,7 +45,7 @@ func (a Account) explain(ctx context.Context, id string, becomes *Role, ask []Qu
 	}
 	f, err := a.m.store.Load(ctx, a.owner, id)
 	if err != nil {
-		return nil, err
+		return nil, notStored(id, err)
 	}
 	for i := range f.Ancestors {
 		if err := c.check(Read, "token", f.Ancestors[i].ID); err != nil {
@@ -271,7 +271,7 @@ func (a Account) Lineage(ctx context.Context, id string) (Lineage, error) {
 	}
 	f, err := a.m.store.Load(ctx, a.owner, id)
 	if err != nil && !isDamaged(err) {
-		return Lineage{}, err
+		return Lineage{}, notStored(id, err)
 	}
 	l := Lineage{Token: f.Token, Ends: f.Token.Validity.NotAfter, Refused: err}
 	if err == nil {

@@ -41,7 +41,7 @@ func (a Account) RightsOf(ctx context.Context, id string) (Rights, error) {
 		return Rights{}, err
 	}
 	if c.check(Read, "token", id) != nil || !uuidv7.Valid(id) {
-		return Rights{}, ErrNotFound
+		return Rights{}, notStored(id, ErrNotFound)
 	}
 	e, f, _, err := a.m.current(ctx, a.owner, uuidv7.Parse(id))
 	if err != nil {

@@ -51,7 +51,7 @@ func (a Account) RotateWith(ctx context.Context, id string, r Rotation) (Secret,
 		}
 		secrets, err := a.m.store.Secrets(ctx, a.owner, id)
 		if err != nil && !isDamaged(err) { // a secret that cannot be read has its digest, which is enough to end it
-			return err
+			return notStored(id, err)
 		}
 		if r.IfNewest != "" && r.IfNewest != newestSecret(secrets) {
 			return &editError{fmt.Errorf("%w: the token has another newest secret than the one seen", ErrConflict)}
@@ -133,7 +133,7 @@ func (a Account) Secrets(ctx context.Context, id string) ([]LiveSecret, error) {
 	}
 	secrets, err := a.m.store.Secrets(ctx, a.owner, id)
 	if err != nil && !isDamaged(err) {
-		return nil, err
+		return nil, notStored(id, err)
 	}
 	var out []LiveSecret
 	now, newest := a.m.expiryNow(), newestSecret(secrets)
@@ -165,7 +165,7 @@ func (a Account) EndSecret(ctx context.Context, id, secretID, reason string) err
 		}
 		secrets, err := a.m.store.Secrets(ctx, a.owner, id)
 		if err != nil && !isDamaged(err) {
-			return err
+			return notStored(id, err)
 		}
 		w.Secrets, err = endSecret(secrets, id, secretID, a.m.expiryNow())
 		return err
@@ -298,7 +298,7 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		}
 		f, err := a.m.store.Load(ctx, a.owner, id)
 		if err != nil {
-			return err
+			return notStored(id, err)
 		}
 		if err := c.checkTokenRights(ctx, &f.Token, f.Ancestors, false, Reveal); err != nil {
 			return err
@@ -314,7 +314,7 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		}
 		secrets, err := a.m.store.Secrets(ctx, a.owner, id)
 		if err != nil {
-			return err
+			return notStored(id, err)
 		}
 		now := a.m.expiryNow()
 		w := Write{Silent: true, RequireTokens: []Ref{{ID: id, Version: f.Token.Version}}}
@@ -372,7 +372,7 @@ func (c *call) openNewest(ctx context.Context, id string) (text string, version 
 	}
 	f, err := c.m.store.Load(ctx, c.owner, id)
 	if err != nil {
-		return "", 0, err
+		return "", 0, notStored(id, err)
 	}
 	if f.Token.Kind == KindPublishable || !f.Token.Revoked.IsZero() {
 		return "", 0, ErrNotFound
@@ -388,7 +388,7 @@ func (c *call) openNewest(ctx context.Context, id string) (text string, version 
 	}
 	secrets, err := c.m.store.Secrets(ctx, c.owner, id)
 	if err != nil {
-		return "", 0, err
+		return "", 0, notStored(id, err)
 	}
 	text, err = c.m.newestText(&f.Token, secrets, c.m.expiryNow())
 	return text, f.Token.Version, err

@@ -186,6 +186,16 @@ func (a Account) FindSecret(ctx context.Context, text string) (FoundSecret, erro
 	if err != nil {
 		return FoundSecret{}, err
 	}
+	if a.m.isSealed(text) {
+		t, err := a.m.findText(ctx, text)
+		if err == nil && (t.Owner != a.owner || c.check(Read, "token", t.ID) != nil) {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return FoundSecret{}, err
+		}
+		return FoundSecret{Token: t}, nil
+	}
 	if !a.m.mayBeToken(text) {
 		return FoundSecret{}, ErrNotFound
 	}
@@ -207,8 +217,8 @@ func (a Account) FindSecret(ctx context.Context, text string) (FoundSecret, erro
 // FoundSecret is what [Manager.Find] and [Account.FindSecret] know of a text.
 type FoundSecret struct {
 	Token Token
-	// SecretID names the secret among those of its token: see [LiveSecret]. "": the text is that of a publishable token,
-	// or the record of the secret cannot be read.
+	// SecretID names the secret among those of its token: see [LiveSecret]. "": the text is that of a publishable token or
+	// of a stateless one, or the record of the secret cannot be read.
 	SecretID string
 	Ended    bool // a rotation, or Account.EndSecret, has ended the secret: the text lets nobody in
 	// NotAfter is when a rotation ends the secret, or has ended it. Zero: it works as long as its token.
@@ -222,6 +232,13 @@ type FoundSecret struct {
 // It returns [ErrNotFound] if there is no such token. A damaged token is found too, and can be ended. It returns a
 // [*DamagedError] if not even its id and owner can be read.
 func (m *Manager) Find(ctx context.Context, text string) (FoundSecret, error) {
+	if m.isSealed(text) {
+		t, err := m.findText(ctx, text)
+		if err != nil {
+			return FoundSecret{}, err
+		}
+		return FoundSecret{Token: t}, nil
+	}
 	if !m.mayBeToken(text) {
 		return FoundSecret{}, ErrNotFound
 	}
@@ -390,9 +407,16 @@ func (a Account) update(ctx context.Context, id, reason string, edit func(*Token
 // Revoke ends a token, and all that was minted from it, before it returns. The record stays, listed as revoked, until
 // it is purged. Revoking a revoked token changes nothing. A reason has at most 256 bytes. Revoke returns [ErrNotFound]
 // if there is no such token.
+//
+// A stateless token is revoked by its id too, which [Access.Mint] and [Access.TokenID] return. There is no record that
+// could tell whether it exists, or what it may do. So an actor needs a secret key. One that has ended needs no
+// revocation: nothing is written.
 func (a Account) Revoke(ctx context.Context, id, reason string) error {
 	if err := checkText("reason", reason, 0, maxReason); err != nil {
 		return err
+	}
+	if IsStateless(id) {
+		return a.revokeStateless(ctx, reason, Event{Object: id}, Revocation{ID: id})
 	}
 	_, err := a.change(ctx, Delete, "token.revoke", id, reason, func(c *call, f *Found, w *Write) error {
 		if !f.Token.Revoked.IsZero() {
@@ -840,7 +864,7 @@ func (a Account) loadEvenDamaged(ctx context.Context, id string) (Found, error) 
 	if isDamaged(err) && f.Token.ID == id && f.Token.Owner == a.owner && f.Token.Version != 0 {
 		return f, nil
 	}
-	return f, err
+	return f, notStored(id, err)
 }
 
 // switchDamaged applies an edit of a damaged token. It may only set Disabled: the token can do nothing either way.

@@ -63,6 +63,7 @@ func (a Account) Balances(ctx context.Context, tokenID string, meters ...string)
 		f.Owner.ID = a.owner
 	} else {
 		f, err = a.m.store.Load(ctx, a.owner, tokenID)
+		err = notStored(tokenID, err)
 	}
 	if err != nil {
 		return nil, err

@@ -16,22 +16,25 @@ import (
 // follower follows one feed of the store. It keeps what the cache has of the feed as young as Options.MaxStale
 // promises, by reading the feed's epoch and its changes. A feed that cannot be read holds up no other.
 type follower struct {
-	m           *Manager
-	id          FeedID
-	cached      *cachedFeed
-	clock       confirmation
-	epochReads  coalesce.Group[epochReading]
-	epochWindow coalesce.Window
-	feedReads   coalesce.Group[*feedRead]
-	feedWindow  coalesce.Window
-	applying    sync.Mutex                // guards feedRead.applied, and the order in which the cache is changed
-	lastPoll    atomic.Pointer[pollStart] // the last successful one; nil: none yet
-	missed      atomic.Uint64             // counts changes that the cache may have missed; only later polls count
-	background  sync.WaitGroup            // polls in the background
-	state       atomic.Uint32             // of polling in the background: pollIdle, pollRunning or pollTwice
-	told        atomic.Bool               // that something changed: the next of these polls asks what at once
-	failing     atomic.Int64              // ns after Manager.made: the first failed reading since a good one; 0: none
-	failed      atomic.Int64              // readings that failed
+	m             *Manager
+	id            FeedID
+	cached        *cachedFeed
+	clock         confirmation
+	epochReads    coalesce.Group[epochReading]
+	epochWindow   coalesce.Window
+	feedReads     coalesce.Group[*feedRead]
+	feedWindow    coalesce.Window
+	applying      sync.Mutex  // guards feedRead.applied, and the order in which the cache is changed
+	revoked       revocations // of stateless tokens
+	revokedReads  coalesce.Group[struct{}]
+	revokedWindow coalesce.Window
+	lastPoll      atomic.Pointer[pollStart] // the last successful one; nil: none yet
+	missed        atomic.Uint64             // counts changes that the cache may have missed; only later polls count
+	background    sync.WaitGroup            // polls in the background
+	state         atomic.Uint32             // of polling in the background: pollIdle, pollRunning or pollTwice
+	told          atomic.Bool               // that something changed: the next of these polls asks what at once
+	failing       atomic.Int64              // ns after Manager.made: the first failed reading since a good one; 0: none
+	failed        atomic.Int64              // readings that failed
 }
 
 const (
@@ -293,6 +296,7 @@ func (f *follower) follow(ctx context.Context, r *epochReading) error {
 	if r.epoch < r.latest {
 		f.applying.Lock()
 		if f.cached.Latest() >= r.latest { // otherwise another caller has done it
+			f.revoked.forget()
 			f.cached.Reset(r.epoch)
 		}
 		f.applying.Unlock()
@@ -389,12 +393,14 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	// Epochs are dense, so a gap means changes that we do not have, and a lower epoch another history altogether (a backup
 	// was restored). Fail closed: empty the cache.
 	case r.feed.Truncated || !dense || r.feed.Epoch < r.after || len(r.feed.Changes) == 0 && r.feed.Epoch > r.after:
+		f.revoked.forget()
 		c.Reset(r.feed.Epoch)
 		return true, nil
 	case at == r.after && at < target:
 		r.applied = false
 		return false, fmt.Errorf("%w: the store's feed lags behind its epoch", ErrUnavailable)
 	}
+	f.revoked.follow(r.after, r.feed.Changes, at, r.at.us)
 	c.Apply(cacheChanges(r.feed.Changes), at)
 	return true, nil
 }

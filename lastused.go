@@ -23,6 +23,9 @@ func useStep(idle int64, retired bool) int64 {
 
 // touch notes that a secret of a cached token was used now.
 func (m *Manager) touch(p *Presented, text string, r *record, set *compiled, owner string, now int64) {
+	if uuidv7.IsUnstored(r.ID) {
+		return // no record keeps it
+	}
 	if set.idle != 0 {
 		r.Seen.Store(now)
 	}

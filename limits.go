@@ -342,7 +342,7 @@ func (l *meterLimits) explain(err error, n Credits, now int64) {
 }
 
 func (a *Access) debit(l *meterLimits, meter string) credits.Debit {
-	return credits.Debit{Owner: a.who.owner, Meter: meter, Token: a.id, Limits: l.limits}
+	return credits.Debit{Owner: a.who.owner, Meter: meter, Token: a.payer(), Limits: l.limits}
 }
 
 func (a *Access) checkMeter(meter string) error {

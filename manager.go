@@ -41,6 +41,7 @@ type Manager struct {
 	slow        *slowhash.Guard // of hashes that other systems made
 	lookupRates *Limiter        // of comparisons with one of them
 	ids         *uuidv7.Maker
+	readingSalt [32]byte // of the digests by which the cache has the parents of stateless tokens
 
 	made       time.Time    // by time.Now
 	hostClock  bool         // Options.Clock is not time.Now
@@ -85,6 +86,7 @@ func New(store Store, opts *Options) *Manager {
 	setDefault(&o.KeepRevoked, 30*24*time.Hour)
 	setDefault(&o.SignatureSkew, 15*time.Minute)
 	m.ids = uuidv7.NewMaker(o.Rand)
+	_, _ = rand.Read(m.readingSalt[:]) // it never fails, and ends the program if the system has no randomness
 	m.cache = tokencache.New[compiled, principal](max(o.CacheTokens, 0))
 	m.followers.Store(new([]*follower))
 	m.loads = coalesce.NewKeyed[loadKey, Found](10 * time.Microsecond)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Mint makes a token that may do what a may do, narrowed by n. Each Verify meets its rights with those of its parent
@@ -87,13 +88,13 @@ func (a Access) mint(ctx context.Context, n *Narrowing, r *Request) (Token, Secr
 	m := a.m
 	fail := func(err error) (Token, Secret, error) { return Token{}, Secret{}, err }
 	if err := a.mayBeParent(); err != nil {
-		return fail(err)
+		return fail(a.reportRefusal(ctx, err))
 	}
-	switch {
-	case n.Stateless:
-		return fail(fmt.Errorf("%w: stateless tokens are not available", ErrInvalid))
-	case n.Lifetime < time.Microsecond:
+	if n.Lifetime < time.Microsecond {
 		return fail(fmt.Errorf("%w: Lifetime must be at least a microsecond", ErrInvalid))
+	}
+	if n.Stateless {
+		return a.mintStateless(ctx, n, r != nil)
 	}
 	a, f, err := m.reverify(ctx, a)
 	if err != nil {
@@ -105,56 +106,15 @@ func (a Access) mint(ctx context.Context, n *Narrowing, r *Request) (Token, Secr
 			return fail(err)
 		}
 	}
-	nl, err := a.mayMint(ctx, n, &f)
-	if err != nil {
-		return fail(a.reportRefusal(ctx, err))
-	}
-	check := m.checkSaved(cmp.Or(n.Origin, parent.Origin))
-	if err := check.changed("Permissions", nil, n.Permissions); err != nil {
-		return fail(err)
-	}
-	if err := check.rows("Rows", n.Rows, n.Forced); err != nil {
-		return fail(err)
-	}
-	if err := a.checkSize(ctx, &nl); err != nil {
-		return fail(err)
-	}
-	s := Settings{Name: n.Name, Roles: nl.layer.roles, RoleEnds: nl.layer.ends, Permissions: nl.layer.rules,
-		Restrictions: n.Restrictions, Limits: n.Limits, Extra: n.Extra}
 	at, err := m.follower(a.who.feed).confirmedTime(ctx)
 	if err != nil {
 		return fail(err)
 	}
+	t, check, err := a.minted(ctx, n, &f, at)
+	if err != nil {
+		return fail(err)
+	}
 	now := m.creationTime(at)
-	lifetime, idle := policy.clampMint(n.Lifetime, n.Idle)
-	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), lifetime, &f), Idle: idle}
-	if over(s.Validity.NotAfter, m.expiryTime(at)) {
-		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be expired", ErrUnavailable))
-	}
-	if s.RoleEnds, err = clampRoleEnds(s.RoleEnds, s.Roles, &f, m.expiryTime(at)); err != nil {
-		return fail(err)
-	}
-	if n.Origin == "" {
-		if err := a.m.checkNewNames(ctx, a.who.owner, n.Name, n.Client); err != nil {
-			return fail(err)
-		}
-	}
-	// resolveNarrowing has validated the rules and the restrictions.
-	if err := checkNameAndRoles(KindAccess, &s); err != nil {
-		return fail(err)
-	}
-	if err := checkBounds(KindAccess, &s); err != nil {
-		return fail(err)
-	}
-	if err := checkText("Origin", n.Origin, 0, maxOrigin); err != nil {
-		return fail(err)
-	}
-	t := Token{Owner: parent.Owner, Kind: KindAccess, Test: parent.Test, Parent: parent.ID, Depth: parent.Depth + 1,
-		Origin: n.Origin, Settings: s, Client: nl.client, Full: nl.layer.full, Rows: nl.layer.rows, Forced: nl.layer.forced}
-	if nl.attributes != nil {
-		t.Attributes, t.ChildAttributes = nl.attributes.values.clone(), slices.Clone(nl.attributes.child)
-	}
-	t.OwnerVersion = f.Owner.Version
 	ownerVersion := f.Owner.Version // a copy: what a Write points to is allocated
 	w := Write{RequireTokens: []Ref{{ID: parent.ID, Version: parent.Version}}, RequireOwner: &ownerVersion}
 	if n.Client.ID != "" {
@@ -198,6 +158,60 @@ func (a Access) mint(ctx context.Context, n *Narrowing, r *Request) (Token, Secr
 	return t, newSecret(text), nil
 }
 
+// minted returns the record that n makes of the parent f, without what depends on its text. A is the parent, verified
+// again, at the time at. It also returns the check that is to be told when the token is saved.
+func (a Access) minted(ctx context.Context, n *Narrowing, f *Found, at moment) (Token, catalogueCheck, error) {
+	m, parent, policy := a.m, &f.Token, &f.Owner.Policy
+	fail := func(err error) (Token, catalogueCheck, error) { return Token{}, catalogueCheck{}, err }
+	nl, err := a.mayMint(ctx, n, f)
+	if err != nil {
+		return fail(a.reportRefusal(ctx, err))
+	}
+	check := m.checkSaved(cmp.Or(n.Origin, parent.Origin))
+	if err := check.changed("Permissions", nil, n.Permissions); err != nil {
+		return fail(err)
+	}
+	if err := check.rows("Rows", n.Rows, n.Forced); err != nil {
+		return fail(err)
+	}
+	if err := a.checkSize(ctx, &nl); err != nil {
+		return fail(err)
+	}
+	s := Settings{Name: n.Name, Roles: nl.layer.roles, RoleEnds: nl.layer.ends, Permissions: nl.layer.rules,
+		Restrictions: n.Restrictions, Limits: n.Limits, Extra: n.Extra}
+	now := m.creationTime(at)
+	lifetime, idle := policy.clampMint(n.Lifetime, n.Idle)
+	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), lifetime, f), Idle: idle}
+	if over(s.Validity.NotAfter, m.expiryTime(at)) {
+		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be expired", ErrUnavailable))
+	}
+	if s.RoleEnds, err = clampRoleEnds(s.RoleEnds, s.Roles, f, m.expiryTime(at)); err != nil {
+		return fail(err)
+	}
+	if n.Origin == "" {
+		if err := m.checkNewNames(ctx, a.who.owner, n.Name, n.Client); err != nil {
+			return fail(err)
+		}
+	}
+	// resolveNarrowing has validated the rules and the restrictions.
+	if err := checkNameAndRoles(KindAccess, &s); err != nil {
+		return fail(err)
+	}
+	if err := checkBounds(KindAccess, &s); err != nil {
+		return fail(err)
+	}
+	if err := checkText("Origin", n.Origin, 0, maxOrigin); err != nil {
+		return fail(err)
+	}
+	t := Token{Owner: parent.Owner, Kind: KindAccess, Test: parent.Test, Parent: parent.ID, Depth: parent.Depth + 1,
+		Origin: n.Origin, Settings: s, Client: nl.client, Full: nl.layer.full, Rows: nl.layer.rows, Forced: nl.layer.forced}
+	if nl.attributes != nil {
+		t.Attributes, t.ChildAttributes = nl.attributes.values.clone(), slices.Clone(nl.attributes.child)
+	}
+	t.OwnerVersion = f.Owner.Version
+	return t, check, nil
+}
+
 // mayBeParent returns an error for an Access without a token, or that may do less than its token.
 func (a Access) mayBeParent() error {
 	switch {
@@ -205,6 +219,8 @@ func (a Access) mayBeParent() error {
 		return ErrInvalidToken
 	case a.who.kind == 0:
 		return fmt.Errorf("%w: an assumed access has no token to mint from", ErrInvalid)
+	case uuidv7.IsUnstored(a.id):
+		return fmt.Errorf("%w: a stateless token mints nothing: mint from its parent", ErrDenied)
 	case len(a.set.narrowLayers) != 0:
 		return fmt.Errorf("%w: a narrowed access has no token to mint from: mint from the verified one", ErrInvalid)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 	"github.com/latchkey-go/latchkey/internal/visit"
 )
 
@@ -183,6 +184,8 @@ type Refusal struct {
 	Action   Action     // what was denied, if the refusal names it
 	Resource Resource   // likewise
 	Address  netip.Addr // the client's, as it was presented; the zero Addr: not known
+
+	parent string // under which it is counted, for a stateless token; "": TokenID
 }
 
 // Refused reports to Options.Observer that this caller's request was refused with err. It is for refusals of the host's
@@ -206,8 +209,12 @@ func (a Access) reportRefusal(ctx context.Context, err error) error {
 
 // refusal returns the Refusal of this caller with err.
 func (a Access) refusal(err error, reason string) Refusal {
-	return Refusal{TokenID: a.TokenID(), Owner: a.who.owner, Client: a.who.client, Kind: a.who.kind, Test: a.who.test,
+	r := Refusal{TokenID: a.TokenID(), Owner: a.who.owner, Client: a.who.client, Kind: a.who.kind, Test: a.who.test,
 		Err: err, Reason: reason, Address: a.from}
+	if payer := a.payer(); payer != a.id {
+		r.parent = uuidv7.Text(payer)
+	}
+	return r
 }
 
 // reportTokenRefusal is reportRefusal for a token that Verify found, before there is an Access. If reason is "", it is
@@ -219,8 +226,12 @@ func (m *Manager) reportTokenRefusal(ctx context.Context, t *Token, p *Presented
 	if reason == "" {
 		reason = reasonOf(err)
 	}
-	m.report(ctx, Refusal{TokenID: t.ID, Owner: t.Owner, Client: t.Client, Kind: t.Kind, Test: t.Test, Err: err,
-		Reason: reason, Address: p.Address})
+	r := Refusal{TokenID: t.ID, Owner: t.Owner, Client: t.Client, Kind: t.Kind, Test: t.Test, Err: err,
+		Reason: reason, Address: p.Address}
+	if isStateless(t) {
+		r.parent = t.Parent
+	}
+	m.report(ctx, r)
 	return err
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"net/netip"
 	"runtime"
@@ -16,6 +15,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/latchkey-go/latchkey/internal/compact"
 	"github.com/latchkey-go/latchkey/internal/tokencache"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
@@ -89,8 +89,11 @@ func (p *principal) as(client Client, attributes *attributeSet) *principal {
 // facts are what few tokens have, and what an [Access] says without asking the store. They never change.
 type facts struct {
 	name, extra string
-	ends        int64         // µs: the chain's end, if the secret or a role ends earlier; 0: that of the cached record
-	attributes  *attributeSet // nil: none
+	claims      string         // of a stateless token; "": it is stored
+	parent      [16]byte       // of a stateless token
+	reading     *parentReading // in the record of a parent of stateless tokens; nil in every other
+	ends        int64          // µs: the chain's end, if the secret or a role ends earlier; 0: that of the cached record
+	attributes  *attributeSet  // nil: none
 }
 
 // attributeFacts holds the facts of tokens that have attributes alone, by their JSON. So tokens with equal attributes
@@ -232,6 +235,9 @@ func compileRights(f Found) (*compiled, []dependency, error) {
 			deps = append(deps, dependsOn(ChangedRole, up))
 		}
 	}
+	if isStateless(t) {
+		deps = append(deps, anyRevocation)
+	}
 	slices.SortFunc(deps, func(a, b dependency) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID))
 	})
@@ -280,8 +286,11 @@ func cacheChanges(changes []Change) []tokencache.Change {
 		// What a token may do is remade when a role has changed. When the owner or an ancestor has, the token may have ended.
 		out[i] = tokencache.Change{Dependency: dependsOn(ch.Kind, ch.ID), Owner: ch.Owner, Epoch: ch.Epoch,
 			Remade: ch.Kind == ChangedRole}
-		if ch.Kind == ChangedToken {
+		switch {
+		case ch.Kind == ChangedToken, ch.Kind == ChangedRevocation && ch.Of == RevokedToken:
 			out[i].Token = uuidv7.Parse(ch.ID)
+		case ch.Kind == ChangedRevocation:
+			out[i].Dependency = anyRevocation
 		}
 	}
 	return out
@@ -304,7 +313,7 @@ func keyOfRights(f *Found) (k rightsKey) {
 	key = binary.AppendUvarint(key, uint64(f.Feed))
 	key = appendRef(key, t.Owner, f.Owner.Version)
 	key = append(key, flag(t.Kind == KindSecret), flag(t.Full), flag(t.Permissions == nil), flag(anyRole(f)),
-		flag(f.Owner.Boundary == nil))
+		flag(f.Owner.Boundary == nil), flag(isStateless(t)))
 	key = binary.AppendUvarint(key, uint64(t.Validity.Idle.Microseconds()))
 	key = binary.AppendUvarint(key, uint64(len(t.Roles)))
 	for _, id := range t.Roles {
@@ -379,21 +388,21 @@ func (c Condition) parts() int {
 	return c.n.count + c.n.items
 }
 
-// appendOwnRights appends what is spelled out in a key. What differs makes another key: every list has its length
-// before it, and a condition and a value are JSON, which says where it ends.
+// appendOwnRights appends what is spelled out in a key. What differs makes another key: each part is as long as its
+// beginning says.
 func appendOwnRights(key []byte, t *Token, o *Owner) []byte {
 	key = appendRules(appendRules(key, t.Permissions), o.Boundary)
-	key = binary.AppendUvarint(key, uint64(len(t.Rows)))
+	key = compact.AppendUint(key, uint64(len(t.Rows)))
 	for _, c := range t.Rows {
 		key = appendCondition(key, c)
 	}
-	key = appendForced(key, t.Forced)
+	key = appendValues(key, t.Forced)
 	r := &t.Restrictions
 	key = append(appendTexts(key, r.Domains), flag(r.Signed))
 	for _, prefixes := range [...][]netip.Prefix{r.Addresses, r.MintFrom} {
-		key = binary.AppendUvarint(key, uint64(len(prefixes)))
+		key = compact.AppendUint(key, uint64(len(prefixes)))
 		for _, prefix := range prefixes {
-			key = appendText(key, prefix.String())
+			key = compact.AppendText(key, prefix.String())
 		}
 	}
 	for _, l := range [...]*Limits{&t.Limits, &o.Limits} {
@@ -405,52 +414,17 @@ func appendOwnRights(key []byte, t *Token, o *Owner) []byte {
 		if err != nil { // it cannot be: it was read from its stored form
 			panic("latchkey: " + err.Error())
 		}
-		key = appendText(key, string(text))
+		key = compact.AppendText(key, string(text))
 	}
 	return key
 }
 
 func appendRules(key []byte, p Permissions) []byte {
-	key = binary.AppendUvarint(key, uint64(len(p)))
+	key = compact.AppendUint(key, uint64(len(p)))
 	for i := range p {
-		r := &p[i]
-		key = appendTexts(append(key, byte(r.verb)), r.actions)
-		key = appendForced(appendCondition(appendTexts(key, r.patterns), r.rows), r.forced)
+		key = appendRule(key, &p[i])
 	}
 	return key
-}
-
-func appendCondition(key []byte, c Condition) []byte {
-	switch {
-	case c.n == nil:
-		return append(key, "false"...)
-	case c.n.kind == nodeFault: // it cannot be: it was read from its stored form
-		panic("latchkey: " + c.n.fault.Error())
-	}
-	return c.n.appendJSON(key)
-}
-
-func appendForced(key []byte, v Values) []byte {
-	key = binary.AppendUvarint(key, uint64(len(v)))
-	if len(v) == 0 {
-		return key
-	}
-	for _, name := range slices.Sorted(maps.Keys(v)) {
-		key = append(appendJSONValue(appendText(key, name), v[name]), ';')
-	}
-	return key
-}
-
-func appendTexts[T ~string](key []byte, texts []T) []byte {
-	key = binary.AppendUvarint(key, uint64(len(texts)))
-	for _, text := range texts {
-		key = appendText(key, string(text))
-	}
-	return key
-}
-
-func appendText(key []byte, text string) []byte {
-	return append(binary.AppendUvarint(key, uint64(len(text))), text...)
 }
 
 func appendRef(key []byte, id string, version uint64) []byte {

@@ -48,16 +48,17 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // Mint and Rotate return, whatever Options.Prefix is and was, and for those of SigningSecret.
 func CheckText(text string) bool {
 	_, shape := tokentext.Read(text)
-	return shape == tokentext.Native
+	return shape == tokentext.Native || shape == tokentext.Sealed
 }
 
 // SecretPattern returns a regular expression that finds the texts of tokens in files and logs, for a secret scanner.
 // Its syntax is understood alike by RE2 (package regexp) and by PCRE. The first group is the kind: "sk" or "Tsk" for a
 // secret key, "pk" or "Tpk" for a publishable one, "ak", "at" or "ss". The texts of publishable keys are public: leave
-// "pk" and "Tpk" alone.
+// "pk" and "Tpk" alone. Those of stateless tokens are "at" too, and longer.
 //
 // A prefix is an Options.Prefix: only texts with that one are found then. "" finds the texts of every organisation,
-// with a prefix or none. A text is found where no letter, digit or "_" stands just before or behind it. To drop what
+// with a prefix or none. A text is found where no letter, digit or "_" stands just before or behind it, and for a
+// stateless token no "-" behind it. To drop what
 // only looks like one, pass the match to [CheckText]. SecretPattern panics on a prefix that New panics on.
 func SecretPattern(prefix string) string {
 	mark := "(?:[a-z0-9]{1,8}_)?"
@@ -67,7 +68,7 @@ func SecretPattern(prefix string) string {
 		}
 		mark = prefix + "_"
 	}
-	return `\b(T?[sp]k|ak|at|ss)_` + mark + `[0-9A-Za-z]{40}\b`
+	return `\b(T?[sp]k|ak|at|ss)_` + mark + `(?:S[0-9A-Za-z_-]{60,}[0-9A-Za-z]|[0-9A-Za-z]{40})\b`
 }
 
 // textPrefix returns the prefix of the text of a token of that kind (see package tokentext), or "" if there is no such

@@ -486,7 +486,7 @@ type RevocationOf uint8
 const (
 	RevokedToken  RevocationOf = iota // the token with the id ID
 	RevokedParent                     // all that were minted from the token ID, however deep
-	RevokedClient                     // all that belong to the client ID
+	RevokedClient                     // all that belong to a client; a Manager's ID is a digest, so that it names nobody
 	RevokedOwner                      // all of the owner; ID is "", anything else is ErrInvalid
 )
 

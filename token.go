@@ -262,7 +262,8 @@ type Narrowing struct {
 	Rows []Condition `json:"rows,omitempty"`
 	// Forced is written into each row it creates. References are filled in at once, with the values of the new token.
 	Forced Values `json:"forced,omitempty"`
-	// Stateless asks for a token that is not stored. Not available yet: ErrInvalid.
+	// Stateless asks for a token that is not stored: its text says all, encrypted, and is longer. Nothing is written. It
+	// needs a Keyring, lives for [MaxStateless] at most, and mints nothing. See docs/stateless.md.
 	Stateless bool `json:"stateless,omitempty"`
 }
 

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"cmp"
 	"context"
 	"math"
 
@@ -93,7 +94,7 @@ func (a *Access) countKey(meter, endpoint string) usage.Key {
 	if len(endpoint) > usage.MaxEndpoint {
 		endpoint = endpoint[:usage.MaxEndpoint]
 	}
-	return usage.Key{Owner: a.who.owner, Client: a.who.client.ID, Meter: meter, Endpoint: endpoint, Token: a.id}
+	return usage.Key{Owner: a.who.owner, Client: a.who.client.ID, Meter: meter, Endpoint: endpoint, Token: a.payer()}
 }
 
 // count counts today.
@@ -111,7 +112,7 @@ func (m *Manager) countRefusal(r *Refusal) {
 		return
 	}
 	m.count(&usage.Key{Owner: r.Owner, Meter: usage.RefusedMeter, Endpoint: r.Reason,
-		Token: uuidv7.Parse(r.TokenID)}, 1, 0)
+		Token: uuidv7.Parse(cmp.Or(r.parent, r.TokenID))}, 1, 0)
 }
 
 // counterSink is a Manager as usage.Counters need it.

@@ -65,7 +65,8 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 		}
 	}
 	long := len(text) > tokentext.Max // to digest it would take longer than to look at its shape
-	if long && !m.mayBeToken(text) {
+	sealed := long && m.isSealed(text)
+	if long && !sealed && !m.mayBeToken(text) {
 		return m.verifyNone(ctx)
 	}
 	sum := tokentext.Digest(text)
@@ -89,6 +90,9 @@ func (m *Manager) verify(ctx context.Context, p *Presented, owner string) (Acces
 		}
 	} else if !long && !m.mayBeToken(text) { // what is cached had the shape of a token
 		return m.verifyNone(ctx)
+	}
+	if sealed {
+		return m.verifySealed(ctx, p, owner, text, sum)
 	}
 	return m.verifyStored(ctx, p, owner, text, sum)
 }
@@ -468,7 +472,7 @@ func (m *Manager) reverify(ctx context.Context, a Access) (Access, Found, error)
 	if a.who.kind == 0 {
 		return m.reverifyAssumed(ctx, a)
 	}
-	e, f, now, err := m.current(ctx, a.who.owner, a.id)
+	e, f, now, err := m.currentOf(ctx, a)
 	if err == ErrNotFound {
 		m.report(ctx, a.refusal(ErrUnknownToken, reasonDeleted))
 		return Access{}, Found{}, ErrUnknownToken

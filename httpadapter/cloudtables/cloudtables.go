@@ -32,6 +32,12 @@ type Options struct {
 	// second. 0: [DefaultCap].
 	Cap time.Duration
 
+	// Stateless mints tokens that are not stored, so that the view of a page writes nothing: see
+	// [latchkey.Narrowing].Stateless. It needs latchkey.Options.Keyring. Nothing notes when such a token is used, so it
+	// lives as long as another one would without being used, and no longer: for Idle, or for the duration that the request
+	// names, up to [latchkey.MaxStateless]. Raise Idle for pages that stay open. False: tokens are stored.
+	Stateless bool
+
 	// AddressRate is how many credentials of one client address may be refused. Beyond it, credentials from that address
 	// that need a store read are refused as rateLimited: see [httpadapter.Gate]. Zero: [httpadapter.DefaultAddressRate].
 	// A negative Count: no bound.
@@ -155,6 +161,9 @@ func (s *surface) mint(r *http.Request) (*http.Request, latchkey.Secret, error) 
 	n.Idle, n.Lifetime = s.opts.Idle, s.opts.Cap
 	if req.duration > 0 {
 		n.Idle, n.Lifetime = req.duration, max(s.opts.Cap, req.duration)
+	}
+	if s.opts.Stateless {
+		n.Stateless, n.Idle, n.Lifetime = true, 0, min(n.Idle, latchkey.MaxStateless)
 	}
 	t, secret, err := access.Mint(r.Context(), n)
 	if err != nil {

@@ -34,6 +34,9 @@ func (v *view) findLeak(string) error {
 	if err != nil && (!isDamaged(err) || found.Token.ID == "") {
 		return err
 	}
+	if latchkey.IsStateless(found.Token.ID) { // it has no page
+		return v.showLeakForm(ui{Errors: []template.HTML{v.rich("leak.stateless", "id", found.Token.ID)}})
+	}
 	to := "token/" + found.Token.ID + "/leak"
 	if found.SecretID != "" {
 		to += "?secret=" + url.QueryEscape(found.SecretID)

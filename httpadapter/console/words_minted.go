@@ -9,8 +9,8 @@ var mintedWords = phrases{
 	},
 	"minted.most": {"It minted more than {n} tokens.", "Mehr als {n} Token geprägt."},
 	"minted.about": {
-		"None of them may do more than it may, and each ends with it.",
-		"Keines darf mehr als dieses, und jedes endet mit ihm.",
+		"None of them may do more than it may, and each ends with it. Stateless ones are not listed.",
+		"Keines darf mehr als dieses, und jedes endet mit ihm. Zustandslose stehen nicht in der Liste.",
 	},
 	"minted.caption":   {"Minted tokens, oldest first", "Geprägte Token, die ältesten zuerst"},
 	"minted.client":    {"Client", "Client"},

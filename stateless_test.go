@@ -1,0 +1,687 @@
+package latchkey_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/tokentext"
+	"github.com/latchkey-go/latchkey/memstore"
+	"github.com/latchkey-go/latchkey/storetest"
+)
+
+func testKey(id uint32) latchkey.Key {
+	return latchkey.Key{ID: id, Secret: []byte(strings.Repeat(string(rune('a'+id%26)), 32))}
+}
+
+func testKeyring(ids ...uint32) *latchkey.Keyring {
+	if len(ids) == 0 {
+		ids = []uint32{7}
+	}
+	var keys []latchkey.Key
+	for _, id := range ids {
+		keys = append(keys, testKey(id))
+	}
+	return must(latchkey.NewKeyring(keys[0], keys[1:]...))
+}
+
+func withKeys(o *latchkey.Options) { o.Keyring = testKeyring() }
+
+// stateless is a world with a key that mints stateless tokens.
+type stateless struct {
+	*world
+	parent latchkey.Token
+	key    string
+}
+
+func newStateless(t *testing.T, change ...func(*latchkey.Options)) *stateless {
+	w := &stateless{world: newWorld(t, append([]func(*latchkey.Options){withKeys}, change...)...)}
+	w.parent, w.key = w.world.key(latchkey.Allow(latchkey.Any).On("*"))
+	return w
+}
+
+func (w *stateless) page(client string) (latchkey.Token, string) {
+	w.Helper()
+	return w.mint(w.access(w.key), latchkey.Narrowing{Stateless: true, Client: latchkey.Client{ID: client}})
+}
+
+// process returns another Manager over the same store.
+func (w *stateless) process(change ...func(*latchkey.Options)) *latchkey.Manager {
+	o := w.options()
+	withKeys(&o)
+	for _, c := range change {
+		c(&o)
+	}
+	m := latchkey.New(w.store, &o)
+	w.Cleanup(func() { _ = m.Close(context.Background()) })
+	return m
+}
+
+// traffic counts the calls of a Store that read records, and those that write.
+type traffic struct {
+	latchkey.Store
+	reads, writes atomic.Int64
+}
+
+func (s *traffic) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	s.reads.Add(1)
+	return s.Store.Load(ctx, owner, id)
+}
+
+func (s *traffic) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
+	s.reads.Add(1)
+	return s.Store.ByDigest(ctx, slot, d...)
+}
+
+func (s *traffic) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	s.reads.Add(1)
+	return s.Store.Role(ctx, owner, id)
+}
+
+func (s *traffic) Owner(ctx context.Context, owner string) (latchkey.Owner, error) {
+	s.reads.Add(1)
+	return s.Store.Owner(ctx, owner)
+}
+
+func (s *traffic) Revocations(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+	s.reads.Add(1)
+	return s.Store.Revocations(ctx, q)
+}
+
+func (s *traffic) Write(ctx context.Context, w latchkey.Write) error {
+	s.writes.Add(1)
+	return s.Store.Write(ctx, w)
+}
+
+func (s *traffic) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	s.writes.Add(1)
+	return s.Store.AddUsage(ctx, b)
+}
+
+// A mint writes nothing. A first Verify reads the parent at most once in a process, and nothing after that, whatever
+// else of the owner changes.
+func TestAStatelessTokenCostsNoStorage(t *testing.T) {
+	w := newStateless(t)
+	a := w.access(w.key)
+	s := &traffic{Store: w.store}
+	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	defer func() { _ = m.Close(context.Background()) }()
+	_, text := w.page("1")
+	_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.ok(err)
+	assert.LessOrEqual(t, s.reads.Load(), int64(2), "the parent, and the revocations")
+	parent, err := m.Verify(w.ctx, latchkey.Presented{Secret: w.key})
+	w.ok(err)
+	w.ok(m.Close(w.ctx)) // the last use of the parent is written
+	s.reads.Store(0)
+	s.writes.Store(0)
+	for i := range 20 {
+		if i == 10 {
+			w.world.key() // something else of the owner changes
+			w.role("another")
+		}
+		_, text, err := parent.Mint(w.ctx, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour,
+			Client: latchkey.Client{ID: fmt.Sprint(i)}})
+		w.ok(err)
+		child, err := m.Verify(w.ctx, latchkey.Presented{Secret: text.Reveal()})
+		w.ok(err)
+		assert.True(t, child.Allows(latchkey.Read, "x"))
+	}
+	assert.Zero(t, s.reads.Load())
+	assert.Zero(t, s.writes.Load())
+	_ = a
+}
+
+// Whatever ends a stored child ends a stateless one: at once in this process, and in every other one.
+func TestAStatelessTokenIsRevoked(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(w *stateless, id string) error
+		want error
+		all  bool // also the token of another client
+	}{
+		"by its id":      {func(w *stateless, id string) error { return w.acme.Revoke(w.ctx, id, "lost") }, latchkey.ErrRevoked, false},
+		"by its parent":  {func(w *stateless, _ string) error { return revokeAll(w, latchkey.Selector{Parent: w.parent.ID}) }, latchkey.ErrRevoked, true},
+		"by its client":  {func(w *stateless, _ string) error { return revokeAll(w, latchkey.Selector{Client: "42"}) }, latchkey.ErrRevoked, false},
+		"by ids":         {func(w *stateless, id string) error { return revokeAll(w, latchkey.Selector{IDs: []string{id}}) }, latchkey.ErrRevoked, false},
+		"client erased":  {func(w *stateless, _ string) error { return w.acme.EraseClient(w.ctx, "42") }, latchkey.ErrRevoked, false},
+		"parent revoked": {func(w *stateless, _ string) error { return w.acme.Revoke(w.ctx, w.parent.ID, "") }, latchkey.ErrParent, true},
+		"parent deleted": {func(w *stateless, _ string) error { return w.acme.Delete(w.ctx, w.parent.ID) }, latchkey.ErrParent, true},
+		"owner erased":   {func(w *stateless, _ string) error { return w.acme.Erase(w.ctx) }, latchkey.ErrParent, true},
+		"mass revocation": {func(w *stateless, _ string) error {
+			return configure(w, func(o *latchkey.Owner) { o.NotBefore = w.now() })
+		}, latchkey.ErrRevoked, true},
+		"owner disabled": {func(w *stateless, _ string) error { return configure(w, func(o *latchkey.Owner) { o.Disabled = true }) }, latchkey.ErrOwnerDisabled, true},
+		"all of the owner": {func(w *stateless, _ string) error {
+			return revokeAll(w, latchkey.Selector{All: true, Kinds: []latchkey.Kind{latchkey.KindAccess}})
+		}, latchkey.ErrRevoked, true},
+		"parent disabled": {func(w *stateless, _ string) error {
+			_, err := w.acme.Update(w.ctx, w.parent.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
+			return err
+		}, latchkey.ErrParent, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newStateless(t)
+			other := w.process()
+			bounded := w.process(func(o *latchkey.Options) { o.MaxStale = time.Minute })
+			child, text := w.page("42")
+			_, others := w.page("43")
+			for _, m := range []*latchkey.Manager{w.keys, other, bounded} {
+				for _, s := range []string{text, others} {
+					_, err := m.Verify(w.ctx, latchkey.Presented{Secret: s})
+					w.ok(err)
+				}
+			}
+			w.ok(c.end(w, child.ID))
+			w.turn(time.Minute + time.Millisecond) // the bound of one of them
+			for who, m := range map[string]*latchkey.Manager{"this process": w.keys, "another": other, "one with MaxStale": bounded,
+				"one that starts": w.process()} {
+				for range 2 {
+					_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
+					assert.ErrorIs(t, err, c.want, who)
+					_, err = m.Verify(w.ctx, latchkey.Presented{Secret: others})
+					assert.Equal(t, c.all, err != nil, "%s, another client's: %v", who, err)
+				}
+			}
+		})
+	}
+}
+
+func revokeAll(w *stateless, s latchkey.Selector) error {
+	swept, err := w.acme.RevokeAll(w.ctx, s, "incident")
+	if err == nil && !swept.Stateless {
+		return errors.New("the stateless tokens are not among them")
+	}
+	return err
+}
+
+func configure(w *stateless, edit func(*latchkey.Owner)) error {
+	return w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { edit(o); return nil })
+}
+
+// What is minted after a revocation by its parent, client or owner works, also where another machine's clock is behind.
+func TestAStatelessTokenMadeAfterARevocation(t *testing.T) {
+	w := newStateless(t)
+	for range 3 {
+		_, before := w.page("42")
+		for _, s := range []latchkey.Selector{{Client: "42"}, {Parent: w.parent.ID}} {
+			w.ok(revokeAll(w, s))
+			_, err := w.verify(before)
+			w.is(latchkey.ErrRevoked, err)
+			_, after := w.page("42")
+			_, err = w.verify(after)
+			w.ok(err)
+			_, err = w.process().Verify(w.ctx, latchkey.Presented{Secret: after})
+			w.ok(err)
+			before = after
+		}
+		w.turn(time.Second)
+	}
+}
+
+// A selector that no revocation can stand for leaves stateless tokens, and says so.
+func TestASelectorThatMeansNoStatelessToken(t *testing.T) {
+	w := newStateless(t)
+	_, text := w.page("42")
+	origin := "cloudtables"
+	for _, s := range []latchkey.Selector{{Origin: &origin}, {Find: "x"}, {Client: "42", Parent: w.parent.ID},
+		{All: true, States: []latchkey.State{latchkey.Expired}}, {All: true, Kinds: []latchkey.Kind{latchkey.KindSession}},
+		{Client: "42", UnusedSince: w.now()}, {Client: "42", ExpiresTo: w.now()}} {
+		swept, err := w.acme.RevokeAll(w.ctx, s, "")
+		w.ok(err)
+		assert.False(t, swept.Stateless, "%+v", s)
+	}
+	_, err := w.verify(text)
+	w.ok(err)
+	_, err = w.acme.RevokeAll(w.ctx, latchkey.Selector{}, "")
+	w.is(latchkey.ErrInvalid, err)
+}
+
+// CreatedBefore spares what was made later.
+func TestARevocationSparesLaterStatelessTokens(t *testing.T) {
+	w := newStateless(t)
+	_, early := w.page("42")
+	w.turn(10 * time.Minute)
+	at := w.now()
+	_, late := w.page("42")
+	w.ok(revokeAll(w, latchkey.Selector{Client: "42", CreatedBefore: at}))
+	_, err := w.verify(early)
+	w.is(latchkey.ErrRevoked, err)
+	_, err = w.verify(late)
+	w.ok(err)
+}
+
+func TestWhoMayRevokeAStatelessToken(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	_, sk := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	_, weak := w.world.key(latchkey.Allow(latchkey.Read).On("*"))
+	_, deletes := w.world.key(latchkey.Allow(latchkey.Any).On("latchkey/token/*"), latchkey.Grant(latchkey.Any).On("*"))
+	for _, secret := range []string{weak, deletes} {
+		as := mustAs(w.world, w.access(secret))
+		w.is(latchkey.ErrDenied, as.Revoke(w.ctx, child.ID, ""))
+		swept, err := as.RevokeAll(w.ctx, latchkey.Selector{Client: "42"}, "")
+		w.ok(err)
+		assert.False(t, swept.Stateless)
+	}
+	_, err := w.verify(text)
+	w.ok(err)
+	w.ok(mustAs(w.world, w.access(sk)).Revoke(w.ctx, child.ID, ""))
+	_, err = w.verify(text)
+	w.is(latchkey.ErrRevoked, err)
+
+	epoch := func() uint64 { return must(w.store.Changes(w.ctx, 0, 0, 0)).Epoch }
+	w.turn(latchkey.MaxStateless + time.Hour)
+	was := epoch()
+	w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
+	assert.Equal(t, was, epoch(), "it has ended: nothing is written")
+}
+
+// A stateless token has no record: whatever needs one says so.
+func TestAStatelessTokenIsNotListed(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	require.True(t, latchkey.IsStateless(child.ID))
+	require.False(t, latchkey.IsStateless(w.parent.ID))
+	require.False(t, latchkey.IsStateless(""))
+	id := child.ID
+	for what, err := range map[string]error{
+		"Get":           second(w.acme.Get(w.ctx, id)),
+		"Update":        second(w.acme.Update(w.ctx, id, func(*latchkey.Token) error { return nil })),
+		"Rotate":        second(w.acme.Rotate(w.ctx, id, 0)),
+		"Reveal":        second(w.acme.Reveal(w.ctx, id)),
+		"SigningSecret": second(w.acme.SigningSecret(w.ctx, id)),
+		"Secrets":       second(w.acme.Secrets(w.ctx, id)),
+		"EndSecret":     w.acme.EndSecret(w.ctx, id, "x", ""),
+		"Delete":        w.acme.Delete(w.ctx, id),
+		"Lineage":       second(w.acme.Lineage(w.ctx, id)),
+		"Rights":        second(w.acme.RightsOf(w.ctx, id)),
+		"Balances":      second(w.acme.Balances(w.ctx, id)),
+	} {
+		assert.ErrorIs(t, err, latchkey.ErrStateless, what)
+		assert.ErrorIs(t, err, latchkey.ErrNotFound, what)
+	}
+	for tok, err := range w.acme.Tokens(w.ctx, latchkey.TokenQuery{}) {
+		w.ok(err)
+		assert.NotEqual(t, id, tok.ID)
+	}
+	found, err := w.acme.Find(w.ctx, text)
+	w.ok(err)
+	assert.Equal(t, id, found.ID)
+	assert.Equal(t, w.parent.ID, found.Parent)
+	everywhere, err := w.keys.Find(w.ctx, text)
+	w.ok(err)
+	assert.Equal(t, "acme", everywhere.Token.Owner)
+	_, err = w.keys.For("globex").Find(w.ctx, text)
+	w.is(latchkey.ErrNotFound, err)
+	own, err := w.access(text).Token(w.ctx)
+	w.ok(err)
+	assert.Equal(t, id, own.ID)
+	_, err = w.acme.Import(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, text)
+	w.is(latchkey.ErrInvalid, err)
+}
+
+func TestAStatelessTokenMintsAndAdministersNothing(t *testing.T) {
+	w := newStateless(t)
+	_, sk := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	_, text := w.mint(w.access(sk), latchkey.Narrowing{Stateless: true})
+	a := w.access(text)
+	require.True(t, a.Allows(latchkey.Delete, "latchkey/token/x"))
+	for _, n := range []latchkey.Narrowing{{Lifetime: time.Minute}, {Lifetime: time.Minute, Stateless: true}} {
+		_, _, err := a.Mint(w.ctx, n)
+		w.is(latchkey.ErrDenied, err)
+	}
+	_, err := w.acme.As(a)
+	w.is(latchkey.ErrDenied, err)
+	b, err := a.Narrow(w.ctx, latchkey.Narrowing{Rows: []latchkey.Condition{eq("region", "EU")}})
+	w.ok(err)
+	_, err = w.acme.As(b)
+	w.is(latchkey.ErrDenied, err)
+	c, err := b.Again(w.ctx)
+	w.ok(err)
+	assert.Equal(t, b.TokenID(), c.TokenID())
+	assert.False(t, c.Allows(latchkey.Read, "x"), "it stays narrowed")
+}
+
+// What only a record can keep is refused by name.
+func TestWhatCannotBeStateless(t *testing.T) {
+	w := newStateless(t)
+	a := w.access(w.key)
+	for want, n := range map[string]latchkey.Narrowing{
+		"Idle asks":             {Idle: time.Minute},
+		"Limits count":          {Limits: monthly(5)},
+		"Signed needs":          {Restrictions: latchkey.Restrictions{Signed: true}},
+		"MintFrom is":           {Restrictions: latchkey.Restrictions{MintFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}},
+		"(MaxStateless)":        {Lifetime: latchkey.MaxStateless + time.Second},
+		"bytes, and may have":   {Extra: []byte(`"` + strings.Repeat("x", 2000) + `"`)},
+		"Lifetime must be at":   {Lifetime: -1},
+		"Roles is empty: pass ": {Roles: []string{}},
+	} {
+		if n.Stateless = true; n.Lifetime == 0 {
+			n.Lifetime = time.Hour
+		}
+		_, _, err := a.Mint(w.ctx, n)
+		require.ErrorIs(t, err, latchkey.ErrInvalid)
+		require.ErrorContains(t, err, want)
+	}
+	_, _, err := a.MintFor(w.ctx, latchkey.Request{Key: "k"}, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
+	require.ErrorContains(t, err, "MintFor remembers")
+	for want, policy := range map[string]latchkey.OwnerPolicy{"Children counts": {Children: 1000}, "AuditMints": {AuditMints: true},
+		"MaxIdle": {MaxIdle: time.Hour}} {
+		w.ok(configure(w, func(o *latchkey.Owner) { o.Policy = policy }))
+		_, _, err := a.Mint(w.ctx, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
+		require.ErrorIs(t, err, latchkey.ErrPolicy)
+		require.ErrorContains(t, err, want)
+	}
+	w.ok(configure(w, func(o *latchkey.Owner) { o.Policy = latchkey.OwnerPolicy{MaxLifetime: time.Minute} }))
+	tok, _, err := a.Mint(w.ctx, latchkey.Narrowing{Stateless: true, Lifetime: 100 * time.Hour})
+	w.ok(err)
+	assert.Equal(t, w.now().Add(time.Minute), tok.Validity.NotAfter)
+
+	plain := newWorld(t)
+	_, key := plain.key(readAll())
+	_, _, err = plain.access(key).Mint(plain.ctx, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
+	plain.is(latchkey.ErrNeedsKeyring, err)
+}
+
+// typical is the narrowing of a page: roles, rows, forced values and a client.
+func typical(roles ...string) latchkey.Narrowing {
+	return latchkey.Narrowing{Stateless: true, Lifetime: time.Hour, Roles: roles, Origin: "cloudtables",
+		Client: latchkey.Client{ID: "customer-4711", Name: "Ada Lovelace"},
+		Rows: []latchkey.Condition{latchkey.Where("customer", latchkey.Eq, latchkey.ClientID),
+			latchkey.Where("region", latchkey.In, []string{"EU", "UK"})},
+		Forced: latchkey.Values{"customer": latchkey.ClientID, "region": "EU"}}
+}
+
+func TestHowLongAStatelessTextIs(t *testing.T) {
+	w := newWorld(t, withKeys, func(o *latchkey.Options) { o.Prefix = "acme2026" })
+	one, two := w.role("one", readAll()), w.role("two", readAll())
+	_, key := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{one.ID, two.ID}})
+	_, text := w.mint(w.access(key), typical(one.ID, two.ID))
+	assert.LessOrEqual(t, len(text), 400, text)
+	assert.True(t, strings.HasPrefix(text, "at_acme2026_S"))
+	assert.Regexp(t, `^[A-Za-z0-9_-]+$`, text)
+	assert.Regexp(t, `^`+latchkey.SecretPattern("")+`$`, text)
+	assert.Regexp(t, latchkey.SecretPattern("acme2026"), "token="+text+"&x")
+	_, err := w.verify(text)
+	w.ok(err)
+	_, short := w.mint(w.access(key), latchkey.Narrowing{Stateless: true})
+	assert.LessOrEqual(t, len(short), 200)
+}
+
+// No altered text is accepted, and none is read beyond what it holds: each byte flipped, cut off anywhere, spliced, of
+// another mark, of another key, and of another owner.
+func TestAForgedStatelessTextIsRefused(t *testing.T) {
+	w := newStateless(t)
+	a := w.access(w.key)
+	_, text := w.mint(a, typical())
+	_, other := w.page("x")
+	refused := func(forged string) {
+		t.Helper()
+		_, err := w.verify(forged)
+		require.ErrorIs(t, err, latchkey.ErrUnknownToken, forged)
+		if forged = sealed(forged); forged != text && forged != other { // with a right checksum, which anyone can compute
+			_, err = w.verify(forged)
+			require.ErrorIs(t, err, latchkey.ErrUnknownToken, forged)
+		}
+	}
+	for i := range len(text) {
+		refused(text[:i])
+		for _, bit := range []byte{1, 2, 4, 8, 16, 32, 64} {
+			flipped := []byte(text)
+			flipped[i] ^= bit
+			if forged := string(flipped); forged != text {
+				_, err := w.verify(forged)
+				require.ErrorIs(t, err, latchkey.ErrUnknownToken)
+				if i < len(text)-6 {
+					refused(forged)
+				}
+			}
+		}
+	}
+	for n := 20; n < min(len(text), len(other))-6; n += 7 {
+		refused(text[:n] + other[n:])
+		refused(other[:n] + text[n:])
+	}
+	refused(strings.Replace(text, "at_S", "at_x_S", 1))
+	refused(strings.Replace(text, "at_S", "ak_S", 1))
+	refused(text + "=")
+	refused(text + "A")
+	refused(text[:30] + "\n" + text[30:])
+	refused("at_S" + strings.Repeat("A", 5000))
+	_, err := w.verify(text)
+	w.ok(err)
+
+	_, err = w.keys.For("globex").Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrUnknownToken, err)
+	cold := w.process()
+	_, err = cold.For("globex").Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrUnknownToken, err)
+	_, err = cold.Verify(w.ctx, latchkey.Presented{Secret: text, Test: true})
+	w.is(latchkey.ErrTestMode, err)
+}
+
+// sealed gives a text the checksum that fits it.
+func sealed(text string) string {
+	if len(text) < 11 || !strings.HasPrefix(text, "at_") {
+		return text
+	}
+	at := strings.IndexByte(text, 'S') + 1
+	body, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text[at:max(at, len(text)-6)], "\n"))
+	if err != nil {
+		return text
+	}
+	return tokentext.Seal(text[:at], body)
+}
+
+// A text of a retired key is accepted for as long as the key is on the ring, and refused when it is gone. The same id
+// with another secret does not open it, nor does a key that seals other things.
+func TestRotatingTheKeyOfStatelessTokens(t *testing.T) {
+	w := newStateless(t)
+	_, text := w.page("42")
+	ring := func(k *latchkey.Keyring) error {
+		_, err := w.process(func(o *latchkey.Options) { o.Keyring = k }).Verify(w.ctx, latchkey.Presented{Secret: text})
+		return err
+	}
+	w.ok(ring(testKeyring(8, 7)))
+	w.ok(ring(testKeyring(7, 8)))
+	w.is(latchkey.ErrUnknownToken, ring(testKeyring(8)))
+	w.is(latchkey.ErrUnknownToken, ring(nil))
+	renamed := testKey(9)
+	renamed.ID = 7
+	w.is(latchkey.ErrUnknownToken, ring(must(latchkey.NewKeyring(renamed))))
+	moved := testKey(7)
+	moved.ID = 9
+	w.is(latchkey.ErrUnknownToken, ring(must(latchkey.NewKeyring(moved))))
+}
+
+// A store that was restored from an older copy, or is another one, knows an earlier parent. What was minted from the
+// later one is refused, as a stored token would be that is not in the copy.
+func TestAStatelessTokenOfALaterParent(t *testing.T) {
+	w := newStateless(t)
+	older := must(w.store.Load(w.ctx, "acme", w.parent.ID))
+	_, err := w.acme.Update(w.ctx, w.parent.ID, func(tok *latchkey.Token) error { tok.Name = "later"; return nil })
+	w.ok(err)
+	_, text := w.page("42")
+	m := latchkey.New(&olderStore{w.store, older}, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	defer func() { _ = m.Close(context.Background()) }()
+	_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrParent, err)
+	_, err = w.verify(text)
+	w.ok(err)
+}
+
+type olderStore struct {
+	latchkey.Store
+	found latchkey.Found
+}
+
+func (s *olderStore) Load(context.Context, string, string) (latchkey.Found, error) {
+	return s.found, nil
+}
+
+// Use and refusals of stateless tokens are counted under their parent: there is no row for each of them.
+func TestUsageOfStatelessTokensIsTheParents(t *testing.T) {
+	w := newStateless(t)
+	for i := range 3 {
+		_, text := w.page("42")
+		a := w.access(text)
+		a.Count("pages", "GET /", 2)
+		_, err := a.Spend(w.ctx, "pages", "GET /", 1)
+		w.ok(err)
+		w.ok(w.acme.Revoke(w.ctx, a.TokenID(), ""))
+		_, err = w.verify(text)
+		require.ErrorIs(t, err, latchkey.ErrRevoked, i)
+	}
+	rows, err := w.acme.Usage(w.ctx, latchkey.UsageQuery{By: []string{"token", "client", "meter"}})
+	w.ok(err)
+	require.NotEmpty(t, rows)
+	n := int64(0)
+	for _, r := range rows {
+		assert.Equal(t, w.parent.ID, r.TokenID)
+		if r.Meter == "pages" {
+			assert.Equal(t, "42", r.ClientID)
+			n += r.Count
+		}
+	}
+	assert.EqualValues(t, 9, n)
+}
+
+// Quotas and rates are the parent's, and one token has no more than all of them together.
+func TestStatelessTokensDrawOnTheirParent(t *testing.T) {
+	w := newStateless(t)
+	_, key, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{
+		Quotas: monthly(3).Quotas, Rate: latchkey.Rate{Count: 4, Per: time.Minute, Burst: 4}},
+		Permissions: latchkey.Permissions{readAll()}})
+	w.ok(err)
+	parent := w.access(key.Reveal())
+	var spent, limited int
+	for range 5 {
+		_, s, err := parent.Mint(w.ctx, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
+		w.ok(err)
+		a, err := w.verify(s.Reveal())
+		if errors.Is(err, latchkey.ErrRateLimited) {
+			limited++
+			continue
+		}
+		w.ok(err)
+		if _, err := a.Spend(w.ctx, "api", "GET /", 1); err == nil {
+			spent++
+		} else {
+			require.ErrorIs(t, err, latchkey.ErrOverLimit)
+		}
+	}
+	assert.Equal(t, 3, spent)
+	assert.Positive(t, limited)
+}
+
+// With several feeds the owner, which the text holds, leads to its own. A revocation reaches those of its feed.
+func TestStatelessTokensOfSeveralFeeds(t *testing.T) {
+	w := newWorld(t)
+	feeds := storetest.NewFeeds(memstore.New(&memstore.Options{Clock: w.now}), memstore.New(&memstore.Options{Clock: w.now}))
+	process := func() *latchkey.Manager {
+		m := latchkey.New(feeds, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+		t.Cleanup(func() { _ = m.Close(context.Background()) })
+		return m
+	}
+	m := process()
+	texts, ids := map[string]string{}, map[string]string{}
+	for _, owner := range []string{"a", "b", "c", "d", "e"} {
+		_, key, err := m.For(owner).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{readAll()}})
+		w.ok(err)
+		a, err := m.Verify(w.ctx, latchkey.Presented{Secret: key.Reveal()})
+		w.ok(err)
+		tok, text, err := a.Mint(w.ctx, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
+		w.ok(err)
+		texts[owner], ids[owner] = text.Reveal(), tok.ID
+	}
+	other := process()
+	for _, owner := range []string{"a", "b", "c", "d", "e"} {
+		for _, m := range []*latchkey.Manager{m, other} {
+			a, err := m.Verify(w.ctx, latchkey.Presented{Secret: texts[owner]})
+			w.ok(err)
+			assert.Equal(t, owner, a.Owner())
+		}
+		w.ok(m.For(owner).Revoke(w.ctx, ids[owner], ""))
+		for _, m := range []*latchkey.Manager{m, other, process()} {
+			_, err := m.Verify(w.ctx, latchkey.Presented{Secret: texts[owner]})
+			w.is(latchkey.ErrRevoked, err)
+		}
+	}
+}
+
+// Nobody can present what the cache has the reading of a parent under, even where the host accepts any text.
+func TestTheReadingOfAParentIsNoSecret(t *testing.T) {
+	w := newStateless(t, func(o *latchkey.Options) { o.Imported = func(string) bool { return true } })
+	_, text := w.page("42")
+	_, err := w.verify(text)
+	w.ok(err)
+	id := strings.ReplaceAll(w.parent.ID, "-", "")
+	for _, guess := range []string{w.parent.ID, id, "acme" + w.parent.ID, string(make([]byte, 32)) + "acme",
+		fmt.Sprintf("%x", sha256.Sum256([]byte(w.parent.ID)))} {
+		_, err := w.verify(guess)
+		w.is(latchkey.ErrUnknownToken, err)
+	}
+}
+
+// The observer is told what decided: the cache while the parent is cached, and the store where it was read.
+func TestVerifiedOfAStatelessToken(t *testing.T) {
+	var told []latchkey.Verification
+	w := newStateless(t, func(o *latchkey.Options) {
+		o.Observer.Verified = func(_ context.Context, v latchkey.Verification) { told = append(told, v) }
+	})
+	child, text := w.page("42")
+	last := func() latchkey.Verification { return told[len(told)-1] }
+	w.access(text)
+	assert.Equal(t, []any{"ok", latchkey.SourceCache, latchkey.KindAccess, "acme"},
+		[]any{last().Outcome, last().Source, last().Kind, last().Owner}, "the mint has read the parent")
+	w.role("another")
+	_, err := w.acme.Update(w.ctx, w.parent.ID, func(tok *latchkey.Token) error { tok.Name = "x"; return nil })
+	w.ok(err)
+	w.access(text)
+	assert.Equal(t, latchkey.SourceStore, last().Source, "the parent changed")
+	_, err = w.verify(text[:len(text)-1] + "0")
+	w.is(latchkey.ErrUnknownToken, err)
+	assert.Equal(t, []any{"unknown", latchkey.SourceNone}, []any{last().Outcome, last().Source})
+	w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
+	_, err = w.verify(text)
+	w.is(latchkey.ErrRevoked, err)
+	assert.Equal(t, "revoked", last().Outcome)
+}
+
+// A store that cannot tell what is revoked lets no stateless token in.
+func TestStatelessTokensFailClosed(t *testing.T) {
+	w := newStateless(t)
+	_, text := w.page("42")
+	s := &blindStore{Store: w.store, err: latchkey.ErrUnavailable}
+	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	defer func() { _ = m.Close(context.Background()) }()
+	_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrUnavailable, err)
+	s.err, s.page = nil, []latchkey.Change{{Owner: "acme", Until: w.now().Add(time.Hour)}} // of an unknown kind
+	_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrUnavailable, err)
+	s.page = nil
+	_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.ok(err)
+}
+
+type blindStore struct {
+	latchkey.Store
+	page []latchkey.Change
+	err  error
+}
+
+func (s *blindStore) Revocations(context.Context, latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+	return s.page, "", s.err
+}
