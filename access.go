@@ -192,8 +192,8 @@ func (a Access) Narrow(ctx context.Context, n Narrowing) (Access, error) {
 	return b, nil
 }
 
-// Token reads the record of the token. That of a stateless token is made of its text and its parent. It returns [ErrNotFound] if the token no longer exists, and for an Assumed
-// caller and the zero Access, which have none.
+// Token reads the record of the token. That of a stateless token is made of its text and its parent. It returns
+// [ErrNotFound] if the token no longer exists, and for an Assumed caller and the zero Access, which have none.
 func (a Access) Token(ctx context.Context) (Token, error) {
 	if a.set == nil || a.who.kind == 0 {
 		return Token{}, ErrNotFound

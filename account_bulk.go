@@ -145,9 +145,9 @@ func (a Account) CountTokens(ctx context.Context, q TokenQuery, most int) (int, 
 // It returns ErrInvalid for a Selector without a field, for a Role that no role is named by, and for a reason above 256
 // bytes.
 //
-// No listing knows the stateless tokens. Those of a Client, of a Parent, of IDs or of the whole owner are revoked too, if
-// the Selector has no other field but Kinds and CreatedBefore, and if the actor may do everything. Swept.Stateless says
-// so.
+// No listing knows the stateless tokens. Those of a Client, of a Parent, of IDs or of the whole owner are revoked too,
+// if the Selector has no other field but Kinds and CreatedBefore, and if the actor may do everything. Swept.Stateless
+// says so.
 func (a Account) RevokeAll(ctx context.Context, s Selector, reason string) (Swept, error) {
 	stateless, err := a.revokeSelected(ctx, &s, reason)
 	if err != nil {

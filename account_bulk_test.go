@@ -96,7 +96,9 @@ func TestRevokeAllSelects(t *testing.T) {
 				if e.Reason == "leaver" {
 					events[e.Action]++
 					require.NotEqual(t, gone.ID, e.Object)
-					require.NotNil(t, e.Before)
+					if e.Action != "token.revoke-stateless" { // which has no record
+						require.NotNil(t, e.Before)
+					}
 				}
 			}
 			require.Equal(t, len(c.want), events["token.revoke"])

@@ -51,7 +51,7 @@ func (a Account) revokeStateless(ctx context.Context, reason string, e Event, re
 		if len(w.Revocations) == 0 {
 			return nil
 		}
-		e.Action, e.Reason = "token.revoke", reason
+		e.Action, e.Reason = "token.revoke-stateless", reason
 		return c.write(ctx, w, e)
 	})
 }
@@ -71,8 +71,8 @@ func (c *call) mayRevokeStateless(id string) error {
 // stateless returns the revocations of the stateless tokens that a Selector selects, for dateRevocations. It returns
 // false if no revocation can say which these are.
 func (s *Selector) stateless() ([]Revocation, bool) {
-	if s.Role+s.Find != "" || s.Origin != nil || len(s.States) != 0 || !s.UnusedSince.IsZero() || !s.ExpiresFrom.IsZero() ||
-		!s.ExpiresTo.IsZero() || len(s.Kinds) != 0 && !slices.Contains(s.Kinds, KindAccess) {
+	if s.Role+s.Find != "" || s.Origin != nil || len(s.States) != 0 || !s.UnusedSince.IsZero() ||
+		!s.ExpiresFrom.IsZero() || !s.ExpiresTo.IsZero() || len(s.Kinds) != 0 && !slices.Contains(s.Kinds, KindAccess) {
 		return nil, false
 	}
 	var all []Revocation

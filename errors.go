@@ -52,8 +52,8 @@ func (*tooManyError) Unwrap() error { return ErrPolicy }
 // Errors of records and of the store. [Store] lists which errors a store may return.
 var (
 	ErrNotFound  = fault.ErrNotFound
-	ErrStateless = fmt.Errorf("%w: the token is stateless: it is not stored, so it is neither listed nor changed, and only "+
-		"revoked", ErrNotFound)
+	ErrStateless = fmt.Errorf("%w: the token is stateless: it is not stored, so it is neither listed nor changed, and "+
+		"only revoked", ErrNotFound)
 	ErrExists         = errors.New("latchkey: already exists")
 	ErrConflict       = fault.ErrConflict              // changed since it was read, or a precondition failed
 	ErrInUse          = errors.New("latchkey: in use") // tokens or roles still name the role

@@ -418,8 +418,8 @@ func (k *Keyring) sealText(head string, nonce *[textNonceSize]byte, plain []byte
 }
 
 // openText returns what sealText encrypted. It returns false for a text of another form, for one that was altered or
-// made by somebody else, and for one of a key that is not on the ring. It allocates no more than the text is long, and a
-// little.
+// made by somebody else, and for one of a key that is not on the ring. It allocates no more than the text is long, and
+// a little.
 func (k *Keyring) openText(text string) (plain string, nonce [textNonceSize]byte, ok bool) {
 	head, body, ok := tokentext.Unseal(make([]byte, 0, len(text)*3/4), text)
 	if !ok {

@@ -14,8 +14,8 @@ import (
 )
 
 // revocations are those of the stateless tokens of a feed that last. They follow the feed as the cache does, with an
-// epoch of their own: the cache skips changes while it holds nothing. A process reads them when it first needs them, and
-// again when it missed some.
+// epoch of their own: the cache skips changes while it holds nothing. A process reads them when it first needs them,
+// and again when it missed some.
 type revocations struct {
 	mu      sync.RWMutex
 	known   bool

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Signature is a request signature that an adapter parsed and [Manager.Verify] checks.
@@ -74,6 +75,9 @@ func (m *Manager) verifySignature(ctx context.Context, s *Signature, a Access, n
 // signingSecrets reads a token's secrets. As for lookUp, a surface may refuse the read: a caller that knows a
 // publishable token can send any number of bad signatures.
 func (m *Manager) signingSecrets(ctx context.Context, a Access) ([]SecretRecord, error) {
+	if uuidv7.IsUnstored(a.id) {
+		return nil, nil // no record keeps any
+	}
 	leave, err := enter(ctx)
 	if err != nil {
 		return nil, err

@@ -18,8 +18,8 @@ import (
 // key of the [Keyring].
 const MaxStateless = 24 * time.Hour
 
-// IsStateless reports whether an id is that of a stateless token: see [Narrowing].Stateless. Such an id is a UUIDv8, and
-// that of a stored token a UUIDv7.
+// IsStateless reports whether an id is that of a stateless token: see [Narrowing].Stateless. Such an id is a UUIDv8,
+// and that of a stored token a UUIDv7.
 func IsStateless(id string) bool { return uuidv7.IsUnstored(uuidv7.Parse(id)) }
 
 // isStateless is IsStateless for a record that a Manager made.
@@ -37,15 +37,15 @@ func notStored(id string, err error) error {
 // alone: by their parent, client or owner. They are read again from their texts then, which costs no read of the store.
 var anyRevocation = dependsOn(ChangedRevocation, "")
 
-// parentReading is what the store says of a token that has minted stateless ones, in the facts of its cached record. The
-// cache drops it as it drops every record of which something has changed.
+// parentReading is what the store says of a token that has minted stateless ones, in the facts of its cached record.
+// The cache drops it as it drops every record of which something has changed.
 type parentReading struct {
 	found *Found
 	set   *compiled // what was compiled of it
 }
 
-// parentKey returns where the cache has the reading of a parent, with roles that its minted tokens name besides its own.
-// It begins with random bytes, so that nobody can present a text with this digest.
+// parentKey returns where the cache has the reading of a parent, with roles that its minted tokens name besides its
+// own. It begins with random bytes, so that nobody can present a text with this digest.
 func (m *Manager) parentKey(owner string, id [16]byte, roles []string) [32]byte {
 	b := make([]byte, 0, 256)
 	b = append(append(b, m.readingSalt[:]...), id[:]...)
@@ -94,8 +94,8 @@ func (m *Manager) parent(ctx context.Context, feed *follower, owner string, id [
 	return &found, Access{set: set, who: &e.Principal, m: m, id: id, ends: e.Ends}, false, nil
 }
 
-// rolesBeside returns roles, and those of the store that ids name and that are not among them, with what they inherit. A
-// role that is gone is left out, and gives nothing.
+// rolesBeside returns roles, and those of the store that ids name and that are not among them, with what they inherit.
+// A role that is gone is left out, and gives nothing.
 func (m *Manager) rolesBeside(ctx context.Context, owner string, roles []Role, ids []string) ([]Role, error) {
 	known := map[string]bool{}
 	for i := range roles {
@@ -125,8 +125,8 @@ func (m *Manager) rolesBeside(ctx context.Context, owner string, roles []Role, i
 	return roles, nil
 }
 
-// rolesLacking returns the roles of claims that the reading of the parent lacks. Only a parent that may name any role of
-// the owner has such ones.
+// rolesLacking returns the roles of claims that the reading of the parent lacks. Only a parent that may name any role
+// of the owner has such ones.
 func rolesLacking(c *claims, f *Found) (more []string) {
 	for _, id := range c.roles {
 		if !slices.ContainsFunc(f.Roles, func(r Role) bool { return r.ID == id }) && !isCodeID(id) {
@@ -139,8 +139,8 @@ func rolesLacking(c *claims, f *Found) (more []string) {
 	return more
 }
 
-// reverifyCached is reverify for a parent of a stateless token: what the cache has counts, which is as fresh as a Verify
-// is. It returns the time.
+// reverifyCached is reverify for a parent of a stateless token: what the cache has counts, which is as fresh as a
+// Verify is. It returns the time.
 func (m *Manager) reverifyCached(ctx context.Context, a Access) (Access, Found, moment, error) {
 	fail := func(err error) (Access, Found, moment, error) { return Access{}, Found{}, moment{}, err }
 	feed := m.follower(a.who.feed)
@@ -214,8 +214,8 @@ func (p *OwnerPolicy) letsStateless() error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("%w: %w wants tokens that are stored: %s (Owner.Policy). Mint without Stateless", ErrInvalid, ErrPolicy,
-		what)
+	return fmt.Errorf("%w: %w wants tokens that are stored: %s (Owner.Policy). Mint without Stateless", ErrInvalid,
+		ErrPolicy, what)
 }
 
 // mintStateless is mint for a token that is not stored.
@@ -265,7 +265,8 @@ func (m *Manager) sealToken(t *Token, f *Found, feed *follower, at moment) (stri
 	c := &claims{owner: t.Owner, parent: uuidv7.Parse(t.Parent), parentVersion: f.Token.Version,
 		ownerVersion: t.OwnerVersion, created: made, ends: micros(t.Validity.NotAfter), test: t.Test, full: t.Full,
 		name: t.Name, origin: t.Origin, roles: t.Roles, roleEnds: t.RoleEnds, permissions: t.Permissions,
-		restrictions: t.Restrictions, attributes: attributesBeside(t.Attributes, f.Token.Attributes), rows: t.Rows, forced: t.Forced, extra: string(t.Extra)}
+		restrictions: t.Restrictions, attributes: attributesBeside(t.Attributes, f.Token.Attributes),
+		rows: t.Rows, forced: t.Forced, extra: string(t.Extra)}
 	if t.Client != f.Token.Client {
 		c.client = t.Client
 	}
@@ -274,8 +275,8 @@ func (m *Manager) sealToken(t *Token, f *Found, feed *follower, at moment) (stri
 		return "", fmt.Errorf("%w: the parent's id %q is no UUID, and a stateless token has no place for it", ErrInvalid,
 			t.Parent)
 	case c.ends-now > MaxStateless.Microseconds():
-		return "", fmt.Errorf("%w: a stateless token lives for %s at most (MaxStateless): lower Lifetime, or leave Stateless out",
-			ErrInvalid, MaxStateless)
+		return "", fmt.Errorf("%w: a stateless token lives for %s at most (MaxStateless): lower Lifetime, or leave "+
+			"Stateless out", ErrInvalid, MaxStateless)
 	}
 	var nonce [textNonceSize]byte
 	if err := tokentext.ReadRandom(m.opts.Rand, nonce[:]); err != nil {
@@ -376,8 +377,8 @@ type statelessFound struct {
 	cached bool // what the cache has of the parent was used
 }
 
-// findStateless returns the records of a stateless token. Those of its parent are as fresh as what a Verify finds in the
-// cache. With again the store is read, and nothing is older than the call.
+// findStateless returns the records of a stateless token. Those of its parent are as fresh as what a Verify finds in
+// the cache. With again the store is read, and nothing is older than the call.
 func (m *Manager) findStateless(ctx context.Context, c *claims, id [16]byte, again bool) (s statelessFound, err error) {
 	s.Token = c.record(uuidv7.Text(id), uuidv7.Text(c.parent))
 	s.Token.Depth = 1

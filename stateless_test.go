@@ -150,18 +150,28 @@ func TestAStatelessTokenIsRevoked(t *testing.T) {
 		want error
 		all  bool // also the token of another client
 	}{
-		"by its id":      {func(w *stateless, id string) error { return w.acme.Revoke(w.ctx, id, "lost") }, latchkey.ErrRevoked, false},
-		"by its parent":  {func(w *stateless, _ string) error { return revokeAll(w, latchkey.Selector{Parent: w.parent.ID}) }, latchkey.ErrRevoked, true},
-		"by its client":  {func(w *stateless, _ string) error { return revokeAll(w, latchkey.Selector{Client: "42"}) }, latchkey.ErrRevoked, false},
-		"by ids":         {func(w *stateless, id string) error { return revokeAll(w, latchkey.Selector{IDs: []string{id}}) }, latchkey.ErrRevoked, false},
-		"client erased":  {func(w *stateless, _ string) error { return w.acme.EraseClient(w.ctx, "42") }, latchkey.ErrRevoked, false},
-		"parent revoked": {func(w *stateless, _ string) error { return w.acme.Revoke(w.ctx, w.parent.ID, "") }, latchkey.ErrParent, true},
-		"parent deleted": {func(w *stateless, _ string) error { return w.acme.Delete(w.ctx, w.parent.ID) }, latchkey.ErrParent, true},
-		"owner erased":   {func(w *stateless, _ string) error { return w.acme.Erase(w.ctx) }, latchkey.ErrParent, true},
+		"by its id": {func(w *stateless, id string) error { return w.acme.Revoke(w.ctx, id, "lost") },
+			latchkey.ErrRevoked, false},
+		"by its parent": {func(w *stateless, _ string) error {
+			return revokeAll(w, latchkey.Selector{Parent: w.parent.ID})
+		}, latchkey.ErrRevoked, true},
+		"by its client": {func(w *stateless, _ string) error { return revokeAll(w, latchkey.Selector{Client: "42"}) },
+			latchkey.ErrRevoked, false},
+		"by ids": {func(w *stateless, id string) error { return revokeAll(w, latchkey.Selector{IDs: []string{id}}) },
+			latchkey.ErrRevoked, false},
+		"client erased": {func(w *stateless, _ string) error { return w.acme.EraseClient(w.ctx, "42") },
+			latchkey.ErrRevoked, false},
+		"parent revoked": {func(w *stateless, _ string) error { return w.acme.Revoke(w.ctx, w.parent.ID, "") },
+			latchkey.ErrParent, true},
+		"parent deleted": {func(w *stateless, _ string) error { return w.acme.Delete(w.ctx, w.parent.ID) },
+			latchkey.ErrParent, true},
+		"owner erased": {func(w *stateless, _ string) error { return w.acme.Erase(w.ctx) }, latchkey.ErrParent, true},
 		"mass revocation": {func(w *stateless, _ string) error {
 			return configure(w, func(o *latchkey.Owner) { o.NotBefore = w.now() })
 		}, latchkey.ErrRevoked, true},
-		"owner disabled": {func(w *stateless, _ string) error { return configure(w, func(o *latchkey.Owner) { o.Disabled = true }) }, latchkey.ErrOwnerDisabled, true},
+		"owner disabled": {func(w *stateless, _ string) error {
+			return configure(w, func(o *latchkey.Owner) { o.Disabled = true })
+		}, latchkey.ErrOwnerDisabled, true},
 		"all of the owner": {func(w *stateless, _ string) error {
 			return revokeAll(w, latchkey.Selector{All: true, Kinds: []latchkey.Kind{latchkey.KindAccess}})
 		}, latchkey.ErrRevoked, true},
@@ -184,8 +194,8 @@ func TestAStatelessTokenIsRevoked(t *testing.T) {
 			}
 			w.ok(c.end(w, child.ID))
 			w.turn(time.Minute + time.Millisecond) // the bound of one of them
-			for who, m := range map[string]*latchkey.Manager{"this process": w.keys, "another": other, "one with MaxStale": bounded,
-				"one that starts": w.process()} {
+			for who, m := range map[string]*latchkey.Manager{"this process": w.keys, "another": other,
+				"one with MaxStale": bounded, "one that starts": w.process()} {
 				for range 2 {
 					_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
 					assert.ErrorIs(t, err, c.want, who)
@@ -327,6 +337,9 @@ func TestAStatelessTokenIsNotListed(t *testing.T) {
 	own, err := w.access(text).Token(w.ctx)
 	w.ok(err)
 	assert.Equal(t, id, own.ID)
+	_, err = w.keys.Verify(w.ctx, latchkey.Presented{Secret: text, Signature: &latchkey.Signature{Date: w.now(),
+		OK: func([]byte) bool { return true }}})
+	w.is(latchkey.ErrSignature, err)
 	_, err = w.acme.Import(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, text)
 	w.is(latchkey.ErrInvalid, err)
 }
@@ -358,10 +371,11 @@ func TestWhatCannotBeStateless(t *testing.T) {
 	w := newStateless(t)
 	a := w.access(w.key)
 	for want, n := range map[string]latchkey.Narrowing{
-		"Idle asks":             {Idle: time.Minute},
-		"Limits count":          {Limits: monthly(5)},
-		"Signed needs":          {Restrictions: latchkey.Restrictions{Signed: true}},
-		"MintFrom is":           {Restrictions: latchkey.Restrictions{MintFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}},
+		"Idle asks":    {Idle: time.Minute},
+		"Limits count": {Limits: monthly(5)},
+		"Signed needs": {Restrictions: latchkey.Restrictions{Signed: true}},
+		"MintFrom is": {Restrictions: latchkey.Restrictions{
+			MintFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}},
 		"(MaxStateless)":        {Lifetime: latchkey.MaxStateless + time.Second},
 		"bytes, and may have":   {Extra: []byte(`"` + strings.Repeat("x", 2000) + `"`)},
 		"Lifetime must be at":   {Lifetime: -1},
@@ -376,8 +390,8 @@ func TestWhatCannotBeStateless(t *testing.T) {
 	}
 	_, _, err := a.MintFor(w.ctx, latchkey.Request{Key: "k"}, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
 	require.ErrorContains(t, err, "MintFor remembers")
-	for want, policy := range map[string]latchkey.OwnerPolicy{"Children counts": {Children: 1000}, "AuditMints": {AuditMints: true},
-		"MaxIdle": {MaxIdle: time.Hour}} {
+	for want, policy := range map[string]latchkey.OwnerPolicy{"Children counts": {Children: 1000},
+		"AuditMints": {AuditMints: true}, "MaxIdle": {MaxIdle: time.Hour}} {
 		w.ok(configure(w, func(o *latchkey.Owner) { o.Policy = policy }))
 		_, _, err := a.Mint(w.ctx, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
 		require.ErrorIs(t, err, latchkey.ErrPolicy)
@@ -588,7 +602,8 @@ func TestStatelessTokensDrawOnTheirParent(t *testing.T) {
 // With several feeds the owner, which the text holds, leads to its own. A revocation reaches those of its feed.
 func TestStatelessTokensOfSeveralFeeds(t *testing.T) {
 	w := newWorld(t)
-	feeds := storetest.NewFeeds(memstore.New(&memstore.Options{Clock: w.now}), memstore.New(&memstore.Options{Clock: w.now}))
+	feeds := storetest.NewFeeds(memstore.New(&memstore.Options{Clock: w.now}),
+		memstore.New(&memstore.Options{Clock: w.now}))
 	process := func() *latchkey.Manager {
 		m := latchkey.New(feeds, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
 		t.Cleanup(func() { _ = m.Close(context.Background()) })
@@ -597,7 +612,8 @@ func TestStatelessTokensOfSeveralFeeds(t *testing.T) {
 	m := process()
 	texts, ids := map[string]string{}, map[string]string{}
 	for _, owner := range []string{"a", "b", "c", "d", "e"} {
-		_, key, err := m.For(owner).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{readAll()}})
+		_, key, err := m.For(owner).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+			Permissions: latchkey.Permissions{readAll()}})
 		w.ok(err)
 		a, err := m.Verify(w.ctx, latchkey.Presented{Secret: key.Reveal()})
 		w.ok(err)
@@ -684,4 +700,29 @@ type blindStore struct {
 
 func (s *blindStore) Revocations(context.Context, latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
 	return s.page, "", s.err
+}
+
+// A parent that ends by not being used is read again before it counts as ended: it may have been used elsewhere.
+func TestAStatelessTokenOfAParentThatIdles(t *testing.T) {
+	w := newStateless(t)
+	_, key := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{Idle: 40 * time.Minute},
+		Permissions: latchkey.Permissions{readAll()}})
+	parent := w.access(key)
+	_, text, err := parent.Mint(w.ctx, latchkey.Narrowing{Stateless: true, Lifetime: 3 * time.Hour})
+	w.ok(err)
+	warm := w.process()
+	verify := func() error {
+		_, err := warm.Verify(w.ctx, latchkey.Presented{Secret: text.Reveal()})
+		return err
+	}
+	w.ok(verify())
+	w.turn(30 * time.Minute)
+	other := w.process()
+	_, err = other.Verify(w.ctx, latchkey.Presented{Secret: key})
+	w.ok(err)
+	w.ok(other.Close(w.ctx)) // the use is written
+	w.turn(20 * time.Minute)
+	w.ok(verify())
+	w.turn(30 * time.Minute)
+	w.is(latchkey.ErrParent, verify())
 }

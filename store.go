@@ -17,9 +17,9 @@ import (
 // # Words
 //
 // An owner is a tenant. Nothing crosses owners: another owner's record is a missing record. Every method but ByDigest,
-// ByLookup, Ending, Unused, KeySecrets, Undelivered, Changes, Revocations, AddUsage and Purge names an owner. Ids are unique within
-// an owner, digests and lookup parts within a feed. Ids, names, digests and lookup parts are bytes: they compare and
-// sort exactly, whatever collation an engine has.
+// ByLookup, Ending, Unused, KeySecrets, Undelivered, Changes, Revocations, AddUsage and Purge names an owner. Ids are
+// unique within an owner, digests and lookup parts within a feed. Ids, names, digests and lookup parts are bytes: they
+// compare and sort exactly, whatever collation an engine has.
 //
 // A feed is the history of changes of some owners. A plain store has one feed, with the [FeedID] 0. A store over
 // several databases has one for each, because no order exists between their transactions. Locate names the feed of an
@@ -153,10 +153,10 @@ type Store interface {
 	// Reads do not go back: a Changes that begins after a Found was returned shows an epoch of at least Found.Epoch.
 	Changes(ctx context.Context, feed FeedID, after uint64, n int) (Feed, error)
 
-	// Revocations returns one page of the revocations of a feed that last beyond q.Until, by their Until, with the After of
-	// the next page. Each is as [Store.Changes] returns it. After the last, next is "". A page costs what it holds, however
-	// long the history is. A read that begins after Changes has returned an epoch holds every such revocation of that
-	// epoch, or an earlier one. Errors are those of Ending.
+	// Revocations returns one page of the revocations of a feed that last beyond q.Until, by their Until, with the After
+	// of the next page. Each is as [Store.Changes] returns it. After the last, next is "". A page costs what it holds,
+	// however long the history is. A read that begins after Changes has returned an epoch holds every such revocation of
+	// that epoch, or an earlier one. Errors are those of Ending.
 	Revocations(ctx context.Context, q RevocationQuery) (page []Change, next string, err error)
 
 	// Write applies all of w or nothing, in one transaction. It checks every precondition inside that transaction. A

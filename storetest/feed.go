@@ -207,8 +207,8 @@ var feedCases = []Case{
 		check("after those that are over were purged")
 	}),
 
-	newCase("feed/lasting", "Revocations lists, by their Until and page by page, the revocations of a feed that last beyond "+
-		"a time, also when the history before them is gone. Those without an Until are over.", func(w *fixture) {
+	newCase("feed/lasting", "Revocations lists, by their Until and page by page, the revocations of a feed that last "+
+		"beyond a time, also when the history before them is gone. Those without an Until are over.", func(w *fixture) {
 		feed := w.s.Locate(acme).Feed
 		list := func(until time.Time, size int) (all []latchkey.Change) {
 			w.Helper()

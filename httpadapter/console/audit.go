@@ -33,6 +33,7 @@ var auditActions = []choice{
 	{Value: "token.rotate", Key: "audit.token-rotate"}, {Value: "token.end-secret", Key: "audit.token-end-secret"},
 	{Value: "token.reveal", Key: "audit.token-reveal"}, {Value: "token.signing-secret", Key: "audit.token-signing"},
 	{Value: "token.revoke", Key: "audit.token-revoke"}, {Value: "token.delete", Key: "audit.token-delete"},
+	{Value: "token.revoke-stateless", Key: "audit.token-stateless"},
 	{Value: ofRoles, Key: "audit.roles"}, {Value: ofRoles + "create", Key: "audit.role-create"},
 	{Value: ofRoles + "update", Key: "audit.role-update"}, {Value: ofRoles + "delete", Key: "audit.role-delete"},
 	{Value: "owner.", Key: "audit.owner"}, {Value: "owner.configure", Key: "audit.owner-configure"},

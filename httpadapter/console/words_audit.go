@@ -58,6 +58,7 @@ var auditWords = phrases{
 	"audit.owner":               {"Account, anything", "Konto, alles"},
 	"audit.owner-configure":     {"Account changed", "Konto geändert"},
 	"audit.owner-erase":         {"Account erased", "Konto gelöscht"},
+	"audit.token-stateless":     {"Stateless tokens revoked", "Zustandslose Token widerrufen"},
 	"audit.client-erase":        {"Client erased", "Client gelöscht"},
 
 	"audit.record":           {"Record", "Datensatz"},

@@ -18,8 +18,8 @@ var leakWords = phrases{
 		"key was pasted.",
 		"Kein Token hier hat jetzt diesen Schlüssel. Er ist unbekannt, oder er galt einmal und wurde entfernt. Vielleicht " +
 			"wurde nicht der ganze Schlüssel eingefügt."},
-	"leak.stateless": {"It is that of a stateless token, which has no page. To end it, have the host revoke {id}, or revoke " +
-		"the token that it was minted from.",
+	"leak.stateless": {"It is that of a stateless token, which has no page. To end it, have the host revoke {id}, or " +
+		"revoke the token that it was minted from.",
 		"Er gehört zu einem zustandslosen Token, das keine Seite hat. Zum Beenden kann der Host {id} widerrufen, oder das " +
 			"Token, das es geprägt hat, wird widerrufen."},
 	"leak.of":        {"Leaked: {name}", "Bekannt geworden: {name}"},

@@ -30,8 +30,9 @@ var (
 		"unknown_outcome", "unavailable"}, refusalReasons...)
 
 	eventActions = []string{"token.issue", "token.import", "token.import-digest", "token.update", "token.rotate",
-		"token.end-secret", "token.revoke", "token.delete", "token.reveal", "token.signing-secret", "token.mint",
-		"role.create", "role.update", "role.delete", "owner.configure", "owner.erase", "client.erase",
+		"token.end-secret", "token.revoke", "token.revoke-stateless", "token.delete", "token.reveal",
+		"token.signing-secret", "token.mint", "role.create", "role.update", "role.delete", "owner.configure",
+		"owner.erase", "client.erase",
 		"audit.purge", "audit.redact", "request.done"}
 
 	leaseEvents = []string{"taken", "returned", "expired", "refused", "failed"}

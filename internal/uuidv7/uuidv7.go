@@ -64,8 +64,8 @@ func Parse(text string) [16]byte {
 // Time returns the time in an id, in µs since 1970, to the millisecond.
 func Time(id [16]byte) int64 { return int64(binary.BigEndian.Uint64(id[:8])>>16) * 1000 }
 
-// Unstored returns the id of a token that is not stored, for the time now, in µs since 1970, and 62 random bits. It is a
-// UUIDv8 that begins as a UUIDv7 does, so that nobody takes one for the other.
+// Unstored returns the id of a token that is not stored, for the time now, in µs since 1970, and 62 random bits. It is
+// a UUIDv8 that begins as a UUIDv7 does, so that nobody takes one for the other.
 func Unstored(now int64, random [8]byte) (id [16]byte) {
 	tick := uint64(now/1000<<12 | now%1000*4096/1000)
 	binary.BigEndian.PutUint64(id[:8], tick>>12<<16|0x8000|tick&0xfff)
