@@ -291,11 +291,7 @@ func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing) error {
 func clampEnd(now time.Time, lifetime time.Duration, f *Found) time.Time {
 	end := now.Add(lifetime)
 	for i := -1; i < len(f.Ancestors); i++ {
-		t := &f.Token
-		if i >= 0 {
-			t = &f.Ancestors[i]
-		}
-		if e := t.Validity.NotAfter; !e.IsZero() && e.Before(end) {
+		if e := f.inChain(i).Validity.NotAfter; !e.IsZero() && e.Before(end) {
 			end = e
 		}
 	}

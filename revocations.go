@@ -141,31 +141,30 @@ func (r *revocations) drop(now int64) {
 }
 
 // before returns the time, in µs, before which the stateless tokens of a chain and a client are revoked, by what is not
-// about one token alone. 0: none is.
-func (r *revocations) before(f *Found) (before int64) {
+// about one token alone. 0: none is. T has the owner and the client, and up are the records of its parent.
+func (r *revocations) before(t *Token, up *Found) (before int64) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if len(r.of) == 0 {
 		return 0
 	}
-	t := &f.Token
 	before = max(r.of[revocationKey{t.Owner, RevokedOwner, ""}].before,
 		r.of[revocationKey{t.Owner, RevokedClient, clientRevocationID(t.Client.ID)}].before)
-	for i := range f.Ancestors {
-		before = max(before, r.of[revocationKey{t.Owner, RevokedParent, f.Ancestors[i].ID}].before)
+	for i := -1; i < len(up.Ancestors); i++ {
+		before = max(before, r.of[revocationKey{t.Owner, RevokedParent, up.inChain(i).ID}].before)
 	}
 	return before
 }
 
-// revoked reports whether a stateless token is revoked.
-func (r *revocations) revoked(f *Found) bool {
-	made := micros(f.Token.Created)
-	if made < r.before(f) {
+// revoked reports whether a stateless token is revoked. Up are the records of its parent.
+func (r *revocations) revoked(t *Token, up *Found) bool {
+	made := micros(t.Created)
+	if made < r.before(t, up) {
 		return true
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return made < r.of[revocationKey{f.Token.Owner, RevokedToken, f.Token.ID}].before
+	return made < r.of[revocationKey{t.Owner, RevokedToken, t.ID}].before
 }
 
 // knowRevocations returns once all revocations are known that the cache's epoch of the feed holds, which it returns. It

@@ -155,10 +155,7 @@ func (m *Manager) compile(f Found) (*entry, error) {
 	e := &entry{ID: uuidv7.Parse(t.ID), Owner: t.Owner, Epoch: f.Epoch, Key: keyOfRights(&f)}
 	chain, roles := int64(math.MaxInt64), int64(math.MaxInt64)
 	for i := -1; i < len(f.Ancestors); i++ {
-		v := t
-		if i >= 0 {
-			v = &f.Ancestors[i]
-		}
+		v := f.inChain(i)
 		if end := v.Validity.NotAfter; !end.IsZero() {
 			chain = min(chain, micros(end))
 		}
@@ -181,6 +178,14 @@ func (m *Manager) compile(f Found) (*entry, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// inChain returns an ancestor, and the token itself for -1.
+func (f *Found) inChain(i int) *Token {
+	if i < 0 {
+		return &f.Token
+	}
+	return &f.Ancestors[i]
 }
 
 // principalOf returns what a token stands for. Feed is the number of the follower of its owner's feed. Ends and alone

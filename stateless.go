@@ -41,6 +41,7 @@ var anyRevocation = dependsOn(ChangedRevocation, "")
 // The cache drops it as it drops every record of which something has changed.
 type parentReading struct {
 	found *Found
+	chain []Token   // the token and its ancestors: those of what it minted
 	set   *compiled // what was compiled of it
 }
 
@@ -56,17 +57,17 @@ func (m *Manager) parentKey(owner string, id [16]byte, roles []string) [32]byte 
 	return sha256.Sum256(b)
 }
 
-// parent returns what the store says of a token, and its rights if they could be compiled. What the cache has counts,
+// parent returns what the store says of a token, and its rights. What the cache has counts,
 // which is as fresh as the last ensureFresh. Cached reports whether it was used. With again the store is read.
 // More are roles that the rights are to know besides the token's own. The result must not be changed.
 func (m *Manager) parent(ctx context.Context, feed *follower, owner string, id [16]byte, more []string, at moment,
-	again bool) (f *Found, a Access, cached bool, err error) {
+	again bool) (up *parentReading, a Access, cached bool, err error) {
 	sum := m.parentKey(owner, id, more)
 	now := m.expiryTime(at)
 	if hit, ok := m.cache.Lookup(&sum); ok && !again {
 		r, set, who, ok := m.cache.Live(&hit, &sum)
 		if ok && now < r.Ends && who.facts != nil && who.facts.reading != nil && who.facts.reading.set == set {
-			return who.facts.reading.found, Access{set: set, who: who, m: m, id: id, ends: r.Ends}, true, nil
+			return who.facts.reading, Access{set: set, who: who, m: m, id: id, ends: r.Ends}, true, nil
 		}
 	}
 	resets := m.cache.Resets()
@@ -88,10 +89,10 @@ func (m *Manager) parent(ctx context.Context, feed *follower, owner string, id [
 		of = *e.Principal.facts
 	}
 	set := e.Value
-	of.reading = &parentReading{&found, set}
+	of.reading = &parentReading{&found, append([]Token{found.Token}, found.Ancestors...), set}
 	e.Principal.facts, e.Alone, e.Resets = &of, true, resets
 	feed.cached.Put(sum, *e)
-	return &found, Access{set: set, who: &e.Principal, m: m, id: id, ends: e.Ends}, false, nil
+	return of.reading, Access{set: set, who: &e.Principal, m: m, id: id, ends: e.Ends}, false, nil
 }
 
 // rolesBeside returns roles, and those of the store that ids name and that are not among them, with what they inherit.
@@ -152,13 +153,14 @@ func (m *Manager) reverifyCached(ctx context.Context, a Access) (Access, Found, 
 		return fail(err)
 	}
 	for again := false; ; again = true {
-		f, b, cached, err := m.parent(ctx, feed, a.who.owner, a.id, nil, at, again)
+		up, b, cached, err := m.parent(ctx, feed, a.who.owner, a.id, nil, at, again)
 		if errors.Is(err, ErrNotFound) {
 			m.report(ctx, a.refusal(ErrUnknownToken, reasonDeleted))
 			return fail(ErrUnknownToken)
 		} else if err != nil {
 			return fail(fault.Unavailable(err))
 		}
+		f := up.found
 		err = m.verifyRecords(f, at)
 		if errors.Is(err, ErrExpired) && cached && idles(f) {
 			continue // it may have been used elsewhere meanwhile
@@ -254,8 +256,7 @@ func (m *Manager) sealToken(t *Token, f *Found, feed *follower, at moment) (stri
 	if err != nil {
 		return "", err
 	}
-	child := Found{Token: *t, Ancestors: append([]Token{f.Token}, f.Ancestors...), Owner: f.Owner}
-	if before := feed.revoked.before(&child); before > made {
+	if before := feed.revoked.before(t, f); before > made {
 		if before-now > 3*aheadBound.Microseconds() { // no Manager dates one so
 			return "", fmt.Errorf("%w: the stateless tokens of its parent, client or owner are revoked until %s", ErrDenied,
 				fromMicros(before).Format(time.RFC3339))
@@ -335,9 +336,10 @@ func (m *Manager) openToken(text string) (plain string, c *claims, id [16]byte, 
 	return plain, c, statelessID(c, &nonce), true
 }
 
-// foundBy returns the records of a stateless token whose parent's are f. It returns ErrParent if the parent is not as
-// the claims demand: then the token has no rights.
-func (c *claims) foundBy(f *Found, id [16]byte, revoked *revocations) (Found, error) {
+// foundBy returns the records of a stateless token, from those of its parent. It returns ErrParent if the parent is not
+// as the claims demand: then the token has no rights.
+func (c *claims) foundBy(from *parentReading, id [16]byte, revoked *revocations) (Found, error) {
+	f := from.found
 	t := c.record(uuidv7.Text(id), f.Token.ID)
 	up := &f.Token
 	t.Depth = up.Depth + 1
@@ -360,12 +362,10 @@ func (c *claims) foundBy(f *Found, id [16]byte, revoked *revocations) (Found, er
 	if t.Test != up.Test {
 		return Found{Token: t}, ErrParent
 	}
-	g := Found{Token: t, Ancestors: append(append(make([]Token, 0, len(f.Ancestors)+1), *up), f.Ancestors...),
-		Roles: f.Roles, Owner: f.Owner, Feed: f.Feed, Epoch: f.Epoch}
-	if revoked.revoked(&g) {
-		g.Token.Revoked = t.Created
+	if revoked.revoked(&t, f) {
+		t.Revoked = t.Created
 	}
-	return g, nil
+	return Found{Token: t, Ancestors: from.chain, Roles: f.Roles, Owner: f.Owner, Feed: f.Feed}, nil
 }
 
 // statelessFound are the records of a stateless token: its own, of which at least the owner, the id and the parent are
@@ -399,7 +399,7 @@ func (m *Manager) findStateless(ctx context.Context, c *claims, id [16]byte, aga
 	}
 	up, _, cached, err := m.parent(ctx, s.feed, c.owner, c.parent, nil, s.at, again)
 	if err == nil && len(c.roles) != 0 {
-		if more := rolesLacking(c, up); more != nil {
+		if more := rolesLacking(c, up.found); more != nil {
 			up, _, cached, err = m.parent(ctx, s.feed, c.owner, c.parent, more, s.at, again)
 		}
 	}

@@ -244,7 +244,7 @@ func TestASelectorThatMeansNoStatelessToken(t *testing.T) {
 	w := newStateless(t)
 	_, text := w.page("42")
 	origin := "cloudtables"
-	for _, s := range []latchkey.Selector{{Origin: &origin}, {Find: "x"}, {Client: "42", Parent: w.parent.ID},
+	for _, s := range []latchkey.Selector{{Origin: &origin}, {Find: "there is none"}, {Client: "42", Parent: w.parent.ID},
 		{All: true, States: []latchkey.State{latchkey.Expired}}, {All: true, Kinds: []latchkey.Kind{latchkey.KindSession}},
 		{Client: "42", UnusedSince: w.now()}, {Client: "42", ExpiresTo: w.now()}} {
 		swept, err := w.acme.RevokeAll(w.ctx, s, "")
