@@ -64,7 +64,7 @@ func TestWhatIsNotSealed(t *testing.T) {
 	}
 	_, shape := Read(text[:len(text)-1] + "0")
 	require.Equal(t, Broken, shape)
-	_, shape = Read("at_S" + strings.Repeat("A", 100) + "!")
+	_, shape = Read("at_S!" + strings.Repeat("A", 100))
 	require.Equal(t, Reserved, shape)
 }
 
