@@ -71,7 +71,6 @@ func TestMintNarrowsItsParent(t *testing.T) {
 		"it beside one it has":     {Roles: []string{reader.ID, foreign.ID}},
 		"an unknown role":          {Roles: []string{"nope"}},
 		"an empty role":            {Roles: []string{""}},
-		"stateless":                {Stateless: true},
 		"a negative credit limit":  {Limits: monthly(-1)},
 		"a faulty row":             {Rows: []latchkey.Condition{latchkey.All()}},
 		"a client without id":      {Client: latchkey.Client{Name: "Ada"}},
@@ -82,10 +81,8 @@ func TestMintNarrowsItsParent(t *testing.T) {
 		n.Lifetime = time.Hour
 		_, _, err := parent.Mint(w.ctx, n)
 		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
-		if !n.Stateless {
-			_, err = parent.Narrow(w.ctx, n)
-			assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
-		}
+		_, err = parent.Narrow(w.ctx, n)
+		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
 	}
 	for _, life := range []time.Duration{0, -1} {
 		_, _, err := parent.Mint(w.ctx, latchkey.Narrowing{Lifetime: life})
