@@ -38,6 +38,8 @@ import (
 //     and one that [OwnerPolicy] does not let mint, or not for that client
 //   - [ErrTooMany] where [OwnerPolicy.Children] live already
 //   - [ErrAddress] outside Restrictions.MintFrom
+//   - for Stateless, [ErrNeedsKeyring] without a Keyring, [ErrInvalid] for what only a stored token can have, and
+//     [ErrPolicy] where the owner's policy wants stored ones; [ErrDenied] if the parent is itself stateless
 //   - those of [Manager.Verify] if the parent is no longer valid
 //   - [ErrConflict] if the parent kept changing for ten seconds each time that Mint was about to write
 func (a Access) Mint(ctx context.Context, n Narrowing) (Token, Secret, error) {

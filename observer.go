@@ -81,7 +81,9 @@ type Source string
 
 const (
 	SourceNone  Source = "none"  // the shape of the text, or a gate: neither the cache nor the store was asked
-	SourceCache Source = "cache" // the cached token; the store was asked for its epoch at most
+	// SourceCache is the cached token, or for a stateless one its text and its cached parent. The store was asked for its
+	// epoch at most.
+	SourceCache Source = "cache"
 	SourceStore Source = "store" // what was read from the store for this call
 )
 
