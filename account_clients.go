@@ -85,13 +85,14 @@ func (a Account) ExportClient(ctx context.Context, id string, w io.Writer) error
 }
 
 // EraseClient removes what is kept about a client: it deletes the tokens of the client with all that was minted from
-// them, the name, and what audit events hold of such tokens. Tokens that were issued or imported for the client are
-// among them. Events keep who did what, when, from where, and the id of the token. Where the client was the actor, as
-// an Assumed caller, "client:" is left of that. Usage stays, as that of no client, so that sums do not change. Of the
-// erasure an event "client.erase" is kept, which does not name the client, and events "audit.redact", which tell
-// [Account.VerifyAudit] whose events were emptied. Hashes stay: who has the Keyring, and knows all that an event held,
-// can tell that it was that. Without a Keyring everybody can. The id stays where the host itself wrote it:
-// in rules, in names and in Extra of other records; and in events that [Manager.Deliver] delivered before.
+// them, the name, and what audit events hold of such tokens. Stateless tokens of the client end, too. Tokens that were
+// issued or imported for the client are among them. Events keep who did what, when, from where, and the id of the
+// token. Where the client was the actor, as an Assumed caller, "client:" is left of that. Usage stays, as that of no
+// client, so that sums do not change. Of the erasure an event "client.erase" is kept, which does not name the client,
+// and events "audit.redact", which tell [Account.VerifyAudit] whose events were emptied. Hashes stay: who has the
+// Keyring, and knows all that an event held, can tell that it was that. Without a Keyring everybody can. The id stays
+// where the host itself wrote it: in rules, in names and in Extra of other records; and in events that
+// [Manager.Deliver] delivered before.
 //
 // Other processes write what they counted for the client within about a second, or when the store can be reached again.
 // Such usage names the client: call EraseClient once more then.

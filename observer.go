@@ -80,7 +80,7 @@ type Verification struct {
 type Source string
 
 const (
-	SourceNone  Source = "none"  // the shape of the text, or a gate: neither the cache nor the store was asked
+	SourceNone Source = "none" // the shape of the text, or a gate: neither the cache nor the store was asked
 	// SourceCache is the cached token, or for a stateless one its text and its cached parent. The store was asked for its
 	// epoch at most.
 	SourceCache Source = "cache"
