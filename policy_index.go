@@ -184,14 +184,14 @@ type indexSlot struct {
 	entry uint32 // plus 1; 0: none
 }
 
-// newPatternIndex returns an index for up to n patterns.
+// newPatternIndex returns an index for about n patterns.
 func newPatternIndex(n int) patternIndex {
 	return patternIndex{slots: make([]indexSlot, slotsFor(n)), star: -1}
 }
 
 func slotsFor(n int) int { return 1 << bits.Len(uint(n+n/3)) }
 
-// find returns the entry of a key, or -1. The index must hold some entry.
+// find returns the entry of a key, or -1. The index must hold some entry. Some slot is always free, or it would not end.
 func (x *patternIndex) find(hash uint64, key string, kind keyKind) int32 {
 	mask := len(x.slots) - 1
 	for i := int(hash>>32) & mask; ; i = (i + 1) & mask {
@@ -215,7 +215,11 @@ func (x *patternIndex) insert(key string, kind keyKind) int32 {
 	}
 	x.entries = append(x.entries, indexEntry{key: key, above: -1, kind: kind})
 	at := int32(len(x.entries) - 1)
-	x.place(hash, at)
+	if n := slotsFor(len(x.entries)); n > len(x.slots) {
+		x.rebuild(n)
+	} else {
+		x.place(hash, at)
+	}
 	switch kind {
 	case keyExact:
 		x.exact = true
@@ -237,14 +241,19 @@ func (x *patternIndex) place(hash uint64, at int32) {
 	x.slots[i] = indexSlot{uint32(hash), uint32(at + 1)}
 }
 
+// rebuild places all entries into n slots.
+func (x *patternIndex) rebuild(n int) {
+	x.slots = make([]indexSlot, n)
+	for at := range x.entries {
+		x.place(hashOf(x.entries[at].key), int32(at))
+	}
+}
+
 // seal completes the index once all entries are in it.
 func (x *patternIndex) seal() {
 	x.entries = slices.Clip(x.entries)
 	if n := slotsFor(len(x.entries)); n < len(x.slots) { // many rules of few patterns
-		x.slots = make([]indexSlot, n)
-		for at := range x.entries {
-			x.place(hashOf(x.entries[at].key), int32(at))
-		}
+		x.rebuild(n)
 	}
 	for at := range x.entries {
 		if e := &x.entries[at]; e.kind == keyExact || e.kind == keyUnder {

@@ -332,3 +332,21 @@ func TestAnswersAreKeptByQuestion(t *testing.T) {
 		require.Equal(t, verdictNone, p.remembered(no.q))
 	}
 }
+
+// A search for a pattern that there is not ends at a free slot. A Deny of the client's own has two patterns.
+func TestAnIndexHasFreeSlots(t *testing.T) {
+	var rules Permissions
+	for n := range 100 {
+		rules = append(rules, Deny(Read).On(Pattern(fmt.Sprint("d", n, "/{*client}"))))
+		s := newRuleset(rules)
+		require.Len(t, s.entries, 2*(n+1))
+		free := 0
+		for _, slot := range s.slots {
+			if slot.entry == 0 {
+				free++
+			}
+		}
+		require.GreaterOrEqual(t, 4*free, len(s.slots), "%d rules", n+1)
+		require.Equal(t, len(s.slots)-len(s.entries), free)
+	}
+}
