@@ -152,11 +152,14 @@ func (c *Counters) Armed() bool { return c.armed.Load() }
 // Add adds to what was counted of a key. Neither number is negative; a sum stops at the end of its range.
 func (c *Counters) Add(k *Key, count, credits int64) {
 	often := &c.stripes[int(part())&(len(c.stripes)-1)].often[k.slot()]
-	if p := often.Load(); p != nil && p.key.is(k) {
+	p := often.Load()
+	if p != nil && p.key.is(k) {
 		p.Add(k.Day, count, credits)
 		return
 	}
-	if sofar := c.addRow(k, count, credits); sofar >= oftenFrom && k.Meter != RefusedMeter {
+	sofar := c.addRow(k, count, credits)
+	// One that is in use stays, or two keys of one place would take turns.
+	if sofar >= oftenFrom && k.Meter != RefusedMeter && (p == nil || !p.Pending()) {
 		often.Store(c.prepare(*k, 1))
 	}
 }

@@ -126,7 +126,9 @@ func TestPreparedStopsAtTheEndOfTheRange(t *testing.T) {
 	p := c.Prepare(Key{Owner: "a"})
 	p.turn(1, 0, 0)
 	for range 3 {
+		p.Add(1, 5, 5)
 		p.Add(1, math.MaxInt64, 1)
+		p.Add(1, 5, 5)
 		p.Add(1, 1, math.MaxInt64)
 	}
 	for i := range p.cells {
