@@ -229,6 +229,13 @@ func (c *claims) readRights(r *compact.Reader, f uint64) {
 	}
 }
 
+func flag(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func readFlag(r *compact.Reader) bool {
 	b := r.Byte()
 	if b > 1 {

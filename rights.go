@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 	"weak"
 
 	"github.com/latchkey-go/latchkey/internal/compact"
@@ -438,13 +437,6 @@ func appendRef(key []byte, id string, version uint64) []byte {
 	return binary.AppendUvarint(key, version)
 }
 
-func flag(b bool) byte {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // layerOf returns what a token contributes to the meet of its chain.
 func layerOf(t *Token) layer {
 	if t.Kind == KindSecret {
@@ -471,9 +463,6 @@ func withHeldRoles(f Found) Found {
 	}
 	return f
 }
-
-// roleEnds says until when roles are held, by id.
-type roleEnds = map[string]time.Time
 
 // ended reports whether a role is not held any more at the time at, in µs. A role without an end is held. The end
 // itself is too late, and so is every moment for a zero time, which no caller stored.

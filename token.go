@@ -332,3 +332,6 @@ func holdsNull(v any) bool {
 	}
 	return false
 }
+
+// roleEnds says until when roles are held, by id.
+type roleEnds = map[string]time.Time

@@ -160,7 +160,9 @@ func (c *Counters) Add(k *Key, count, credits int64) {
 	sofar := c.addRow(k, count, credits)
 	// One that is in use stays, or two keys of one place would take turns.
 	if sofar >= oftenFrom && k.Meter != RefusedMeter && (p == nil || !p.Pending()) {
-		often.Store(c.prepare(*k, 1))
+		p = c.prepare(*k, 1)
+		c.list(p) // so that it is in use from now on
+		often.Store(p)
 	}
 }
 
