@@ -45,8 +45,8 @@ type epochReading struct {
 // readClock returns an unconfirmed reading of this machine's clock.
 func (m *Manager) readClock() moment { return m.momentOf(m.opts.Clock()) }
 
-// readClocks returns a reading of this machine's clock, and that of the store's clock in feed, in µs since 1970; 0 if it
-// has none. A Feed.Now with a monotonic part was read by time.Now in this process, so that it is both.
+// readClocks returns a reading of this machine's clock, and that of the store's clock in feed, in µs since 1970; 0 if
+// it has none. A Feed.Now with a monotonic part was read by time.Now in this process, so that it is both.
 func (m *Manager) readClocks(feed *Feed) (at moment, store int64) {
 	switch {
 	case feed.Now.IsZero():

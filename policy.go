@@ -31,7 +31,7 @@ type policy struct {
 	// does a verdict need the grants themselves. pairedCreate is the same for Create, where layer.forced counts too.
 	paired, pairedCreate bool
 	nested               bool                     // some role in compiledLayer.others inherits
-	forcesRefs           bool                     // some rule forces a reference: whether it may create depends on who asks
+	forcesRefs           bool                     // some rule forces a reference: the caller matters
 	clientPatterns       bool                     // a pattern holds ClientSegment
 	verdicts             atomic.Pointer[verdicts] // on prepared questions; nil: none was asked yet
 	number               uint64                   // of no other policy

@@ -191,7 +191,7 @@ func newPatternIndex(n int) patternIndex {
 
 func slotsFor(n int) int { return 1 << bits.Len(uint(n+n/3)) }
 
-// find returns the entry of a key, or -1. The index must hold some entry. Some slot is always free, or it would not end.
+// find returns the entry of a key, or -1. The index must hold some entry. A search ends at a free slot.
 func (x *patternIndex) find(hash uint64, key string, kind keyKind) int32 {
 	mask := len(x.slots) - 1
 	for i := int(hash>>32) & mask; ; i = (i + 1) & mask {

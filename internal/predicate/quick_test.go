@@ -48,8 +48,9 @@ var quickValues = map[string][]any{
 }
 
 // quickRows are values that a row holds, fit or not.
-var quickRows = []any{nil, "", "a", "b", "ab", "c", []byte("a"), []byte(nil), 5, int64(5), int64(-1), int32(5), uint64(5),
-	5.0, 5.5, 0.5, true, false, "5", "5.5", json.Number("5"), "2026-02-28", "2026-02-30", "2026-03-01x", "2026-03-01",
+var quickRows = []any{nil, "", "a", "b", "ab", "c", []byte("a"), []byte(nil), 5, int64(5), int64(-1), int32(5),
+	uint64(5), 5.0, 5.5, 0.5, true, false, "5", "5.5", json.Number("5"), "2026-02-28", "2026-02-30", "2026-03-01x",
+	"2026-03-01",
 	time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), "2026-02-28T00:00:00Z", new("a"), new(5), secret("a")}
 
 // grow describes a random tree beneath node at.
