@@ -170,10 +170,12 @@ func column(k *usageKey, by string) *string {
 // creditKey names an account that credits are taken from. Token "" is the owner's own account.
 type creditKey struct{ token, meter, period string }
 
-// account is how much is taken from an account of credits, and when its period is over.
+// account is how much is taken from an account of credits, when its period is over, and how many reservations of it are
+// not settled. While there is one, used is above 0.
 type account struct {
 	used latchkey.Credits
 	ends int64
+	open int
 }
 
 type reservation struct {
@@ -245,6 +247,7 @@ func (s *Store) Reserve(ctx context.Context, r latchkey.Reservation) (latchkey.R
 			one.ends = micros(c.Ends)
 		}
 		one.used += r.Amount
+		one.open++
 		a.credits[key] = one
 	}
 	a.reservations[r.Key] = &reservation{accounts: accounts, amount: r.Amount, until: micros(r.Until), left: answer.Left}
@@ -369,6 +372,11 @@ func (s *Store) Settle(ctx context.Context, owner string, key [16]byte, actual l
 
 // settle ends a reservation and gives back what was not spent.
 func (a *ownerData) settle(r *reservation, actual latchkey.Credits) {
+	for _, key := range r.accounts {
+		one := a.credits[key]
+		one.open--
+		a.credits[key] = one
+	}
 	a.give(r, r.amount-actual)
 	r.settled, r.actual = true, actual
 }

@@ -3,7 +3,6 @@ package memstore
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -17,13 +16,15 @@ type history struct {
 	rows  []change
 	floor uint64 // the highest epoch of which a change was dropped
 	// revoked are the dropped changes that still count: revocations of stateless tokens that have not ended.
-	revoked []change
+	revoked []*change
+	gone    int // how many of revoked are removed
 }
 
 type change struct {
 	latchkey.Change
 	at    int64
 	place uint64 // among the changes of its transaction
+	gone  bool   // removed from revoked
 }
 
 func (h *history) add(c change) {
@@ -38,10 +39,11 @@ func (h *history) add(c change) {
 
 // drop forgets the oldest n rows. It keeps the revocations among them in revoked.
 func (h *history) drop(n int) {
-	for _, c := range h.rows[:n] {
-		h.floor = c.Epoch
-		if c.Kind == latchkey.ChangedRevocation {
-			h.revoked = append(h.revoked, c)
+	for i := range n {
+		h.floor = h.rows[i].Epoch
+		if h.rows[i].Kind == latchkey.ChangedRevocation {
+			c := h.rows[i]
+			h.revoked = append(h.revoked, &c)
 		}
 	}
 	clear(h.rows[:n])   // frees the strings
@@ -61,7 +63,7 @@ func (h *history) since(after uint64, n int) []latchkey.Change {
 	}
 	full := false
 	for _, c := range h.revoked {
-		if c.Epoch > after && !add(c.Change) {
+		if !c.gone && c.Epoch > after && !add(c.Change) {
 			full = true
 			break
 		}
@@ -92,35 +94,26 @@ func compareLasting(a, b change) int {
 
 // lasting returns the revocations whose Until, in µs, is the given time or later.
 func (h *history) lasting(until int64) (all []change) {
-	for _, rows := range [][]change{h.revoked, h.rows} {
-		for _, c := range rows {
-			if c.Kind == latchkey.ChangedRevocation && !c.Until.IsZero() && c.Until.UnixMicro() >= until {
-				all = append(all, c)
-			}
+	look := func(c *change) {
+		if c.Kind == latchkey.ChangedRevocation && !c.gone && !c.Until.IsZero() && c.Until.UnixMicro() >= until {
+			all = append(all, *c)
 		}
+	}
+	for _, c := range h.revoked {
+		look(c)
+	}
+	for i := range h.rows {
+		look(&h.rows[i])
 	}
 	return all
 }
 
-// purge drops at most n changes made at or before the cutoff, then revocations whose token ended long enough ago.
-func (h *history) purge(n int, isOld func(at int64) bool, now int64, keepRevoked time.Duration) int {
-	old := 0
-	for old < n && old < len(h.rows) && isOld(h.rows[old].at) {
-		old++
+// forget removes a change from revoked. It stays there, marked, until more than half of them are, so that removing many
+// takes amortized constant time each.
+func (h *history) forget(c *change) {
+	c.gone = true
+	if h.gone++; h.gone > len(h.revoked)/2 {
+		h.revoked = slices.DeleteFunc(h.revoked, func(c *change) bool { return c.gone })
+		h.gone = 0
 	}
-	removed := 0
-	for _, c := range h.rows[:old] {
-		if c.Kind != latchkey.ChangedRevocation {
-			removed++ // a revocation only moves to revoked: it counts when it is removed from there
-		}
-	}
-	h.drop(old)
-	h.revoked = slices.DeleteFunc(h.revoked, func(c change) bool {
-		if removed >= n || !over(micros(c.Until), keepRevoked, now) {
-			return false
-		}
-		removed++
-		return true
-	})
-	return removed
 }

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,13 +13,25 @@ import (
 // A revocation that leaves the history is kept until its token has ended, and counts as removed only then.
 func TestPurgeCountsARevocationOnce(t *testing.T) {
 	end := time.Unix(1_000_000, 0).UTC()
-	var h history
-	h.add(change{Change: latchkey.Change{Epoch: 1, Kind: latchkey.ChangedRevocation, ID: "a", Until: end}, at: 1})
-	h.add(change{Change: latchkey.Change{Epoch: 2, Kind: latchkey.ChangedToken, ID: "b"}, at: 2})
-	every := func(int64) bool { return true }
-	require.Equal(t, 1, h.purge(10, every, micros(end)-1, 0), "that of b")
-	require.Len(t, h.since(0, 10), 1, "the revocation has moved")
-	require.Zero(t, h.purge(10, every, micros(end)-1, 0))
-	require.Equal(t, 1, h.purge(10, every, micros(end)+1, 0))
-	require.Empty(t, h.since(0, 10))
+	s := New(nil)
+	for i := range uint64(3) {
+		s.history.add(change{Change: latchkey.Change{Epoch: 1 + i, Kind: latchkey.ChangedRevocation, ID: fmt.Sprint(i),
+			Until: end}, at: 1})
+	}
+	s.history.add(change{Change: latchkey.Change{Epoch: 4, Kind: latchkey.ChangedToken, ID: "b"}, at: 2})
+	purge := func(now time.Time, n int) int {
+		removed, err := s.Purge(t.Context(), latchkey.PurgePolicy{Now: now, Changes: time.Hour}, n)
+		require.NoError(t, err)
+		return removed
+	}
+	require.Equal(t, 1, purge(end.Add(-time.Microsecond), 3), "that of b, behind as many revocations as a call may remove")
+	require.Len(t, s.history.since(0, 10), 3, "the revocations have moved")
+	require.Zero(t, purge(end.Add(-time.Microsecond), 3))
+	require.Equal(t, 1, purge(end, 1))
+	require.Len(t, s.history.since(0, 10), 2)
+	require.Len(t, s.history.lasting(0), 2)
+	require.Equal(t, 1, purge(end, 1))
+	require.Equal(t, 1, purge(end, 3))
+	require.Empty(t, s.history.since(0, 10))
+	require.Empty(t, s.history.revoked)
 }

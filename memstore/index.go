@@ -72,6 +72,17 @@ func (x *index[V]) after(key string) iter.Seq2[string, V] {
 	}
 }
 
+// values iterates over all entries in the order of their keys.
+func (x *index[V]) values() iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, v := range x.after("") {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
 // before iterates over the entries whose key is less than the given one, in the reverse order. For "" it begins with
 // the last entry.
 func (x *index[V]) before(key string) iter.Seq2[string, V] {

@@ -44,6 +44,10 @@ type Store struct {
 	batches map[[16]byte]struct{} // IDs of usage batches
 	batched []stamp[[16]byte]     // the same, oldest first
 	tx      tx                    // the running Write
+
+	due            []due     // what Purge removes next
+	dueRevocations []*change // the same, of history.revoked
+	looked         int       // at how many records Purge has looked, for tests
 }
 
 var _ latchkey.Store = (*Store)(nil)
