@@ -51,8 +51,8 @@ var postgres = dialect{
 	// A process that stalls in a transaction would block all others, so the server ends the transaction after a while.
 	// Set together with the lock it costs no round trip, and it ends with the transaction.
 	lockedSeq: `CASE WHEN (SELECT set_config('idle_in_transaction_session_timeout', '10s', true)
-		|| ` + postgresPlanning + `) IS NOT NULL THEN seq END`,
-	planning:         postgresPlanning,
+		|| ` + postgresPlanning() + `) IS NOT NULL THEN seq END`,
+	planning:         postgresPlanning(),
 	writeID:          `CAST(? AS TEXT), CAST(? AS BYTEA), 0, CAST(? AS BIGINT)`,
 	ifAbsent:         ` ON CONFLICT DO NOTHING`,
 	onConflictUpdate: func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
@@ -76,12 +76,14 @@ const (
 
 const postgresClock = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
 
-// postgresPlanning sets how the rest of a transaction is planned. A connection keeps its plans, so a plan must find
-// rows by their keys, one after another: one that was made while a table was small would read all of it later. A plan
-// that has no choice looks expensive then, and is not worth compiling.
-const postgresPlanning = `set_config('plan_cache_mode', 'force_generic_plan', true)
+// postgresPlanning returns an expression that sets how the rest of a transaction is planned. A connection keeps its
+// plans, so a plan must find rows by their keys, one after another: one that was made while a table was small would read
+// all of it later. A plan that has no choice looks expensive then, and is not worth compiling.
+func postgresPlanning() string {
+	return `set_config('plan_cache_mode', 'force_generic_plan', true)
 	|| set_config('enable_seqscan', 'off', true) || set_config('enable_hashjoin', 'off', true)
 	|| set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true)`
+}
 
 func beginPostgres(ctx context.Context, db *sql.DB) (transaction, error) {
 	_, txn, err := beginReadCommitted(ctx, db, "", "")

@@ -16,22 +16,27 @@ import (
 	"github.com/latchkey-go/latchkey/internal/fault"
 )
 
-// both runs a test on Counters and on a LastUsed: put lets one thing of an owner wait, and written returns the owners
-// of what was written.
+// both runs a test on Counters, of single keys and of prepared ones, and on a LastUsed: put lets one thing of an owner
+// wait, and written returns the owners of what was written.
 func both(t *testing.T, test func(t *testing.T, s *sink, put func(owner string), written func() []string,
 	end func(context.Context) error)) {
-	t.Run("counts", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s := &sink{groups: map[string]uint32{}}
-			c := NewCounters(s)
-			test(t, s, func(owner string) { c.Add(&Key{Owner: owner}, 1, 0) }, func() (owners []string) {
-				for _, r := range s.rows() {
-					owners = append(owners, r.Owner)
-				}
-				return owners
-			}, c.Close)
+	for name, add := range map[string]func(c *Counters, owner string){
+		"counts":          func(c *Counters, owner string) { c.Add(&Key{Owner: owner}, 1, 0) },
+		"prepared counts": func(c *Counters, owner string) { c.Prepare(Key{Owner: owner}).Add(0, 1, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sink{groups: map[string]uint32{}}
+				c := NewCounters(s)
+				test(t, s, func(owner string) { add(c, owner) }, func() (owners []string) {
+					for _, r := range s.rows() {
+						owners = append(owners, r.Owner)
+					}
+					return owners
+				}, c.Close)
+			})
 		})
-	})
+	}
 	t.Run("last uses", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &sink{groups: map[string]uint32{}}
