@@ -281,3 +281,16 @@ func TestClientByID(t *testing.T) {
 	_, err = as.Client(w.ctx, "42")
 	w.is(latchkey.ErrDenied, err)
 }
+
+// An owner that was erased begins again with version 1, and its tokens may have the rights that earlier ones had. Those
+// stay gone, also where both would share what is compiled.
+func TestTokensOfAnErasedOwnerStayGone(t *testing.T) {
+	w := newWorld(t)
+	_, before := w.key(latchkey.Allow(latchkey.Read).On("*"))
+	w.access(before)
+	w.ok(w.acme.Erase(w.ctx))
+	_, after := w.key(latchkey.Allow(latchkey.Read).On("*"))
+	w.access(after)
+	_, err := w.acme.Verify(w.ctx, latchkey.Presented{Secret: before})
+	require.ErrorIs(t, err, latchkey.ErrUnknownToken)
+}

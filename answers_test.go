@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -147,6 +148,77 @@ func TestKeptAnswersAreTheSame(t *testing.T) {
 	assert.Greater(t, lists, 100)
 }
 
+// A kept answer is found by all that it depends on. It answers nothing else, wherever it lies.
+func TestAnAnswerIsOfOneQuestion(t *testing.T) {
+	type asked struct {
+		by     Access
+		action Action
+		on     Resource
+	}
+	caller := func(id byte, who principal, rules ...Rule) Access {
+		return Access{set: &compiled{policy: newPolicy([]layer{{rules: rules}}, nil)}, who: &who, id: [16]byte{15: id}}
+	}
+	as := func(a Access, id byte, who principal) Access {
+		a.id, a.who = [16]byte{15: id}, &who
+		return a
+	}
+	where := func(field string, v any) Rule { return Allow(Read).On("*").Where(Where(field, Eq, v)) }
+	team := func(name string) principal {
+		return principal{facts: &facts{attributes: newAttributeSet(Attributes{"team": name}, nil)}}
+	}
+	plain := caller(1, principal{}, where("a", "x"))
+	two := caller(1, principal{}, Allow(Read).On("set/a").Where(Where("a", Eq, "x")), Allow(Update, Read).On("set/b"))
+	client := caller(1, principal{client: Client{ID: "a"}}, Allow(Read).On("user/{*client}"))
+	self := caller(1, principal{root: "root"}, where("by", Self))
+	id := caller(1, principal{}, where("by", Self))
+	ofClient := caller(1, principal{client: Client{ID: "a"}}, where("by", ClientID))
+	ofOwner := caller(1, principal{owner: "acme"}, where("by", OwnerID))
+	ofTeam := caller(1, team("red"), where("by", Attr("team")))
+	for what, pair := range map[string][2]asked{
+		"policy":      {{plain, Read, "set/a"}, {caller(1, principal{}, where("a", "y")), Read, "set/a"}},
+		"action":      {{two, Read, "set/a"}, {two, Update, "set/a"}},
+		"resource":    {{two, Read, "set/a"}, {two, Read, "set/b"}},
+		"pattern":     {{client, Read, "user/a"}, {as(client, 1, principal{client: Client{ID: "b"}}), Read, "user/a"}},
+		"answer":      {{ofOwner, Read, "a"}, {caller(1, *ofOwner.who, where("other", OwnerID)), Read, "a"}},
+		"root":        {{self, Read, "a"}, {as(self, 1, principal{root: "other"}), Read, "a"}},
+		"no root":     {{self, Read, "a"}, {as(self, 1, principal{}), Read, "a"}},
+		"id":          {{id, Read, "a"}, {as(id, 2, principal{}), Read, "a"}},
+		"root for id": {{id, Read, "a"}, {as(id, 1, principal{root: "root"}), Read, "a"}},
+		"client":      {{ofClient, Read, "a"}, {as(ofClient, 1, principal{client: Client{ID: "b"}}), Read, "a"}},
+		"no client":   {{ofClient, Read, "a"}, {as(ofClient, 1, principal{}), Read, "a"}},
+		"owner":       {{ofOwner, Read, "a"}, {as(ofOwner, 1, principal{owner: "umbra"}), Read, "a"}},
+		"attribute":   {{ofTeam, Read, "a"}, {as(ofTeam, 1, team("blue")), Read, "a"}},
+		"no value":    {{ofTeam, Read, "a"}, {as(ofTeam, 1, principal{}), Read, "a"}},
+	} {
+		for i := range pair { // each is the first once
+			first, second := pair[i], pair[1-i]
+			m := New(noStore{}, nil)
+			first.by.m, second.by.m = m, m
+			kept := first.by.rows(first.action, first.on)
+			inEveryPlace(t, m.answers.ofPolicy[:], true)
+			inEveryPlace(t, m.answers.ofCaller[:], false)
+			want := second.by.rowsAnew(second.action, second.on)
+			assert.False(t, want.Equal(kept), what)
+			assert.True(t, want.Equal(second.by.rows(second.action, second.on)), what)
+			assert.True(t, kept.Equal(first.by.rows(first.action, first.on)), what)
+		}
+	}
+}
+
+// inEveryPlace puts the one entry of a table in all its places.
+func inEveryPlace[E any](t *testing.T, table []places[E], must bool) {
+	var found *E
+	for i := range table {
+		found = cmp.Or(found, table[i][0].Load())
+	}
+	require.True(t, found != nil || !must)
+	for i := range table {
+		for j := range table[i] {
+			table[i][j].Store(found)
+		}
+	}
+}
+
 // unbound returns a copy of a tree that remembers nothing.
 func unbound(n *node) *node {
 	if n == nil || n.bound == nil {
@@ -177,6 +249,8 @@ func TestAnswersAreBounded(t *testing.T) {
 	assert.False(t, ask(All(Where("s", Eq, long), Where("t", Eq, "x")), nobody))
 	assert.False(t, ask(All(Where("s", In, []string{long}), Where("t", Eq, "x")), nobody))
 	assert.True(t, ask(Where("by", Eq, ClientID), &principal{client: Client{ID: "x"}}))
+	assert.False(t, ask(AnyOf(append(many[:keptForCaller:keptForCaller], Where("by", Eq, ClientID))...),
+		&principal{client: Client{ID: "x"}}), "many nodes")
 	assert.False(t, ask(Where("by", Eq, Attr("text")), &principal{facts: &facts{attributes: newAttributeSet(
 		Attributes{"text": long}, nil)}}), "a long value")
 	assert.False(t, ask(Not(Where("by", In, Attr("texts"))), &principal{facts: &facts{attributes: newAttributeSet(

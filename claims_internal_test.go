@@ -67,6 +67,10 @@ func TestClaimsAreCanonical(t *testing.T) {
 	}
 	_, ok := readClaims(text + "\x00")
 	require.False(t, ok)
+	for roles, want := range map[string]bool{"a b": true, "b a": false, "a a": false} {
+		_, ok := readClaims(string((&claims{owner: "acme", roles: strings.Fields(roles)}).append(nil)))
+		require.Equal(t, want, ok, roles)
+	}
 }
 
 func TestClaimsOfALaterVersionAreRefused(t *testing.T) {

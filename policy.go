@@ -151,9 +151,7 @@ func (b *policyBuilder) join(c *compiledLayer) {
 				shapes = all
 				continue
 			}
-			for _, up := range more {
-				known[up] = false
-			}
+			// The rules of more are asked with the role, so no later role needs them as members.
 		}
 		c.others = append(c.others, at)
 		b.p.nested = b.p.nested || len(n.inherits) > 0

@@ -325,6 +325,7 @@ func TestAnswersAreKeptByQuestion(t *testing.T) {
 	for range 3 {
 		require.Zero(t, few.next())
 	}
+	p = newPolicy([]layer{{rules: Permissions{Allow(Read).On("d/0/*")}}}, nil) // with free slots
 	yes, no := PrepareQuestion(Read, "d/0/x"), PrepareQuestion(Read, "d")
 	yes.q.number, no.q.number = 0, 0
 	for range 2 {

@@ -28,7 +28,8 @@ func TestPreparedQuestions(t *testing.T) {
 	w := newWorld(t)
 	callers := map[string]latchkey.Access{"nobody": {}}
 	for client, rules := range map[string][]latchkey.Rule{"ada": askedRules, "bob": askedRules, "": askedRules,
-		"other": {latchkey.Allow(latchkey.Read).On("*")}} {
+		"other": {latchkey.Allow(latchkey.Read).On("*")},
+		"cy":    {latchkey.Allow(latchkey.Read, "own").On("any", "dataset/*", "user/{*client}/*")}} {
 		_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: rules,
 			Client: latchkey.Client{ID: client}})
 		w.ok(err)
@@ -43,7 +44,8 @@ func TestPreparedQuestions(t *testing.T) {
 	for _, action := range []latchkey.Action{latchkey.Read, latchkey.Update, latchkey.Create, latchkey.Exceed,
 		latchkey.Any, "own", "", "No"} {
 		for _, on := range []latchkey.Resource{"dataset/orders", "dataset/payroll", "latchkey/token/1", "user/ada/inbox",
-			"user/bob/inbox", "project/1/file", "project/*/file", "project/{*}/file", "post/x", "team/x", "any", "", "dataset/",
+			"user/bob/inbox", "user/cy/inbox", "project/1/file", "project/*/file", "project/{*}/file", "post/x", "team/x",
+			"any", "", "dataset/",
 			"dataset//x", latchkey.Resource("dataset/" + strings.Repeat("x", 600)),
 			latchkey.Resource("dataset" + strings.Repeat("/x", 40))} {
 			q := latchkey.PrepareQuestion(action, on)

@@ -726,3 +726,19 @@ func TestAStatelessTokenOfAParentThatIdles(t *testing.T) {
 	w.turn(30 * time.Minute)
 	w.is(latchkey.ErrParent, verify())
 }
+
+// Another owner's stateless token is refused before anything of its owner is read.
+func TestAForeignStatelessTokenReadsNothing(t *testing.T) {
+	w := newStateless(t)
+	_, text := w.page("42")
+	var calls []string
+	m := w.process(func(o *latchkey.Options) {
+		o.Observer.StoreCall = func(_ context.Context, c latchkey.StoreCall) { calls = append(calls, c.Op) }
+	})
+	_, err := m.For("globex").Verify(w.ctx, latchkey.Presented{Secret: text})
+	require.ErrorIs(t, err, latchkey.ErrUnknownToken)
+	require.Empty(t, calls)
+	_, err = m.For("acme").Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.ok(err)
+	require.NotEmpty(t, calls)
+}

@@ -93,7 +93,7 @@ func BenchmarkVerifyBesideAMap(b *testing.B) {
 				byHand := make(map[[32]byte]*held, n)
 				lines := make([][64]byte, 1<<20)
 				for _, text := range texts {
-					byHand[sha256.Sum256([]byte(text))] = &held{end: time.Now().Add(time.Hour)}
+					byHand[sha256.Sum256([]byte(text))] = &held{[16]byte{1}, time.Now().Add(time.Hour)}
 				}
 				verify := func(i int) {
 					if _, err := m.Verify(ctx, latchkey.Presented{Secret: texts[i%n]}); err != nil {

@@ -95,7 +95,7 @@ func compareLasting(a, b change) int {
 // lasting returns the revocations whose Until, in µs, is the given time or later.
 func (h *history) lasting(until int64) (all []change) {
 	look := func(c *change) {
-		if c.Kind == latchkey.ChangedRevocation && !c.gone && !c.Until.IsZero() && c.Until.UnixMicro() >= until {
+		if c.Kind == latchkey.ChangedRevocation && !c.gone && c.Until.UnixMicro() >= until {
 			all = append(all, *c)
 		}
 	}

@@ -377,6 +377,7 @@ func TestReplaceDropsWhatIsInvalid(t *testing.T) {
 		e.Principal = []string{"acme", "other", "left"}[i%3]
 		c.Put(sumOf(i), e)
 	}
+	c.Put(sumOf(n), entryOf(n, "of one token"))
 	sum := sumOf(3)
 	hit, ok := c.Lookup(&sum)
 	require.True(t, ok)
@@ -384,7 +385,7 @@ func TestReplaceDropsWhatIsInvalid(t *testing.T) {
 	hitGone, ok := c.Lookup(&gone)
 	require.True(t, ok)
 	reader := c.shared("reader")
-	c.Apply([]Change{{Dependency: role("gone")}, {Token: idOf(0)}}, 1)
+	c.Apply([]Change{{Dependency: role("gone")}, {Token: idOf(0)}, {Token: idOf(n)}}, 1)
 	r, _, _, _ := get(c, 3)
 	r.Used.Store(77)
 	r.Seen.Store(78)
@@ -572,6 +573,18 @@ func TestRemade(t *testing.T) {
 		edit(c, "inherited by old", 4)
 		require.True(t, has(c, 1), "it depends on that no more")
 		edit(c, "inherited by new", 5)
+		require.False(t, has(c, 1))
+	})
+	t.Run("shapes that begin alike", func(t *testing.T) {
+		c := newCache(10)
+		put(c, 0, 1, "old", 1)
+		e, other := entryOf(1, "reader"), "old as well"
+		e.Epoch, e.Value, e.Key.Shape[len(e.Key.Shape)-1] = 1, &other, 1
+		c.Put(sumOf(1), e)
+		require.Equal(t, "old as well", value(c, 1))
+		edit(c, "reader", 2)
+		put(c, 0, 2, "new", 2)
+		require.Equal(t, "new", value(c, 0))
 		require.False(t, has(c, 1))
 	})
 	t.Run("an entry of before", func(t *testing.T) {

@@ -126,7 +126,7 @@ func TestPreparedStopsAtTheEndOfTheRange(t *testing.T) {
 	p := c.Prepare(Key{Owner: "a"})
 	p.turn(1, 0, 0)
 	for range 3 {
-		p.Add(1, 5, 5)
+		p.Add(1, 5, 5) // a cell that holds this has no room for what follows
 		p.Add(1, math.MaxInt64, 1)
 		p.Add(1, 5, 5)
 		p.Add(1, 1, math.MaxInt64)
