@@ -18,6 +18,9 @@ type claims struct {
 	parent [16]byte
 	// parentVersion is the Version of the parent's record at the mint. A store that has an earlier one is an older copy.
 	parentVersion uint64
+	// parentCreated is the Created of the parent's record, in µs. Another record may have the same id once the owner was
+	// erased: the host may give it again.
+	parentCreated int64
 	ownerVersion  uint64 // see Token.OwnerVersion
 	created, ends int64  // µs
 
@@ -86,6 +89,7 @@ func (c *claims) append(b []byte) []byte {
 	b = compact.AppendUint(b, c.parentVersion)
 	b = compact.AppendUint(b, c.ownerVersion)
 	b = compact.AppendInt(b, c.created)
+	b = compact.AppendInt(b, c.created-c.parentCreated)
 	b = compact.AppendInt(b, c.ends-c.created)
 	if f&claimName != 0 {
 		b = compact.AppendText(b, c.name)
@@ -157,6 +161,7 @@ func readClaims(text string) (*claims, bool) {
 	copy(c.parent[:], r.Bytes(len(c.parent)))
 	c.parentVersion, c.ownerVersion = r.Uint(), r.Uint()
 	c.created = r.Int()
+	c.parentCreated = c.created - r.Int()
 	c.ends = c.created + r.Int()
 	if f&claimName != 0 {
 		c.name = r.Text()

@@ -384,7 +384,7 @@ func (f *follower) applyFeed(r *feedRead, target uint64) (bool, error) {
 	for _, ch := range r.feed.Changes {
 		dense = dense && (ch.Epoch == at+1 || ch.Epoch == at && at > r.after)
 		at = ch.Epoch
-		if ch.Kind < ChangedToken || ch.Kind > ChangedRevocation {
+		if ch.Kind < ChangedToken || ch.Kind > ChangedRevocation || ch.Of > RevokedOwner {
 			dense = false // the kind is unknown: the record is damaged, or a later version wrote it
 		}
 	}

@@ -144,14 +144,18 @@ func forgetFacts(key string) {
 }
 
 // compile returns the cache entry of a token as stored, without the roles that have ended: see withLiveRoles. Its
-// rights are compiled, or shared with a cached token that has the same. Used is left 0.
-func (m *Manager) compile(f Found) (*entry, error) {
+// rights are compiled, or shared with a cached token that has the same. Used is left 0. Beside are roles that f holds
+// besides those of its chain.
+func (m *Manager) compile(f Found, beside ...string) (*entry, error) {
 	feed, err := m.feed(f.Feed)
 	if err != nil {
 		return nil, err
 	}
 	t := &f.Token
 	e := &entry{ID: uuidv7.Parse(t.ID), Owner: t.Owner, Epoch: f.Epoch, Key: keyOfRights(&f)}
+	if len(beside) != 0 {
+		e.Key.Shape = besideShape(e.Key.Shape, beside)
+	}
 	chain, roles := int64(math.MaxInt64), int64(math.MaxInt64)
 	for i := -1; i < len(f.Ancestors); i++ {
 		v := f.inChain(i)
@@ -327,6 +331,7 @@ func keyOfRights(f *Found) (k rightsKey) {
 	for i := range f.Ancestors {
 		a := &f.Ancestors[i]
 		key = appendRef(key, a.ID, a.Version)
+		key = binary.AppendVarint(key, a.Created.UnixMicro()) // the host may give an erased owner's ids again
 		if a.RoleEnds == nil {
 			key = append(key, 0)
 			continue
@@ -341,7 +346,7 @@ func keyOfRights(f *Found) (k rightsKey) {
 	if parts > spelledOut {
 		key = append(key, 1)
 		key = appendRef(key, t.ID, t.Version)
-		key = binary.AppendVarint(key, t.Created.UnixMicro()) // the host may give an erased owner's ids again
+		key = binary.AppendVarint(key, t.Created.UnixMicro()) // as that of an ancestor
 	} else {
 		key, own = append(key, 0), t
 	}
@@ -362,6 +367,16 @@ func keyOfRights(f *Found) (k rightsKey) {
 	content := sha256.Sum256(key)
 	k.Content = [16]byte(content[:])
 	return k
+}
+
+// besideShape returns the Key.Shape of rights that know more roles. Otherwise all that a parent's tokens name together
+// would lie in one place of the cache.
+func besideShape(shape [32]byte, roles []string) [32]byte {
+	key := append(make([]byte, 0, 256), shape[:]...)
+	for _, id := range roles {
+		key = appendRef(key, id, 0)
+	}
+	return sha256.Sum256(key)
 }
 
 // ownParts returns how many parts a token's own rights have: 0 if it has none, and above spelledOut any number.

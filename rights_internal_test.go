@@ -153,3 +153,18 @@ func (m *Manager) Forget(owner string, sum *[32]byte) {
 		feed.Apply([]tokencache.Change{{Owner: owner, Token: r.ID}}, feed.Epoch())
 	}
 }
+
+// Rights that know more roles have a Shape of their own. An ancestor is told from another one with its id by its time.
+func TestShapesOfRights(t *testing.T) {
+	shape := [32]byte{1}
+	seen := map[[32]byte]bool{shape: true}
+	for _, roles := range [][]string{{"a"}, {"b"}, {"a", "b"}, {"ab"}} {
+		of := besideShape(shape, roles)
+		require.False(t, seen[of], "%q", roles)
+		seen[of] = true
+	}
+	f := Found{Token: Token{Kind: KindAccess}, Ancestors: []Token{{ID: "k", Version: 1, Created: fromMicros(1)}}}
+	was := keyOfRights(&f)
+	f.Ancestors[0].Created = fromMicros(2)
+	require.NotEqual(t, was, keyOfRights(&f))
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -19,8 +20,11 @@ import (
 const MaxStateless = 24 * time.Hour
 
 // IsStateless reports whether an id is that of a stateless token: see [Narrowing].Stateless. Such an id is a UUIDv8,
-// and that of a stored token a UUIDv7.
-func IsStateless(id string) bool { return uuidv7.IsUnstored(uuidv7.Parse(id)) }
+// and that of a stored token a UUIDv7. An id in another spelling, as in upper case, is no token's.
+func IsStateless(id string) bool {
+	u := uuidv7.Parse(id)
+	return uuidv7.IsUnstored(u) && uuidv7.Text(u) == id
+}
 
 // isStateless is IsStateless for a record that a Manager made.
 func isStateless(t *Token) bool { return len(t.ID) == 36 && t.ID[14] == '8' }
@@ -80,7 +84,7 @@ func (m *Manager) parent(ctx context.Context, feed *follower, owner string, id [
 			return nil, Access{}, false, err
 		}
 	}
-	e, err := m.compile(withLiveRoles(found, now))
+	e, err := m.compile(withLiveRoles(found, now), more...)
 	if err != nil {
 		return nil, Access{}, false, err
 	}
@@ -264,7 +268,7 @@ func (m *Manager) sealToken(t *Token, f *Found, feed *follower, at moment) (stri
 		made = before // so that it is not among those
 	}
 	c := &claims{owner: t.Owner, parent: uuidv7.Parse(t.Parent), parentVersion: f.Token.Version,
-		ownerVersion: t.OwnerVersion, created: made, ends: micros(t.Validity.NotAfter), test: t.Test, full: t.Full,
+		parentCreated: micros(f.Token.Created), ownerVersion: t.OwnerVersion, created: made, ends: micros(t.Validity.NotAfter), test: t.Test, full: t.Full,
 		name: t.Name, origin: t.Origin, roles: t.Roles, roleEnds: t.RoleEnds, permissions: t.Permissions,
 		restrictions: t.Restrictions, attributes: attributesBeside(t.Attributes, f.Token.Attributes),
 		rows: t.Rows, forced: t.Forced, extra: string(t.Extra)}
@@ -346,6 +350,8 @@ func (c *claims) foundBy(from *parentReading, id [16]byte, revoked *revocations)
 	switch {
 	case up.Version < c.parentVersion: // the store is an older copy
 		return Found{Token: t}, ErrParent
+	case micros(up.Created) != c.parentCreated: // another token with the same id
+		return Found{Token: t}, ErrParent
 	case t.Client == Client{}:
 		t.Client = up.Client
 	case up.Client.ID != "" && t.Client.ID != up.Client.ID:
@@ -369,11 +375,12 @@ func (c *claims) foundBy(from *parentReading, id [16]byte, revoked *revocations)
 }
 
 // statelessFound are the records of a stateless token: its own, of which at least the owner, the id and the parent are
-// known, and with no error those of its parent. Epoch is one as of which all of that holds.
+// known, and with no error those of its parent. All of that is as of Epoch or later, and not as of later than latest.
 type statelessFound struct {
 	Found
 	feed   *follower
 	at     moment
+	latest uint64
 	cached bool // what the cache has of the parent was used
 }
 
@@ -393,6 +400,7 @@ func (m *Manager) findStateless(ctx context.Context, c *claims, id [16]byte, aga
 	if err != nil {
 		return s, err
 	}
+	beside := false
 	epoch, err := s.feed.knowRevocations(ctx)
 	if err != nil {
 		return s, err
@@ -400,6 +408,7 @@ func (m *Manager) findStateless(ctx context.Context, c *claims, id [16]byte, aga
 	up, _, cached, err := m.parent(ctx, s.feed, c.owner, c.parent, nil, s.at, again)
 	if err == nil && len(c.roles) != 0 {
 		if more := rolesLacking(c, up.found); more != nil {
+			beside = true
 			up, _, cached, err = m.parent(ctx, s.feed, c.owner, c.parent, more, s.at, again)
 		}
 	}
@@ -408,11 +417,16 @@ func (m *Manager) findStateless(ctx context.Context, c *claims, id [16]byte, aga
 	} else if err != nil {
 		return s, fault.Unavailable(err)
 	}
+	if cached && (up.found.Token.Version < c.parentVersion || micros(up.found.Token.Created) != c.parentCreated) {
+		return m.findStateless(ctx, c, id, true) // the parent has changed since it was cached
+	}
 	s.cached = cached
 	if s.Found, err = c.foundBy(up, id, &s.feed.revoked); err != nil {
 		return s, err
 	}
-	s.Epoch = epoch
+	if s.Epoch, s.latest = epoch, up.found.Epoch; beside {
+		s.latest = math.MaxUint64 // those roles are read apart, and no epoch comes with them
+	}
 	return s, nil
 }
 
@@ -469,7 +483,7 @@ func (m *Manager) verifyClaims(ctx context.Context, p *Presented, owner string, 
 			return refuse(&s.Token, err, reason)
 		}
 		keepClaims(e, plain, c)
-		e.Resets = resets
+		e.Resets, e.Latest = resets, s.latest
 		if a.set.limits != nil {
 			err = m.verifyRate(a, s.at)
 		}

@@ -742,3 +742,98 @@ func TestAForeignStatelessTokenReadsNothing(t *testing.T) {
 	w.ok(err)
 	require.NotEmpty(t, calls)
 }
+
+// An id in another spelling names no stateless token, as it names no stored one. It is not taken as revoked.
+func TestAnotherSpellingOfAStatelessID(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	for _, id := range []string{strings.ToUpper(child.ID), "urn:uuid:" + child.ID, "{" + child.ID + "}",
+		strings.ReplaceAll(child.ID, "-", "")} {
+		assert.False(t, latchkey.IsStateless(id), id)
+		assert.ErrorIs(t, w.acme.Revoke(w.ctx, id, ""), latchkey.ErrNotFound, id)
+	}
+	_, err := w.verify(text)
+	w.ok(err)
+}
+
+// The host may give the id of an erased owner's token again. What the erased one minted does not come back with it.
+func TestAStatelessTokenOfAnErasedParent(t *testing.T) {
+	w := newStateless(t)
+	spec := latchkey.Settings{Permissions: latchkey.Permissions{readAll()}}.Spec(latchkey.KindAPIKey)
+	spec.ID = w.parent.ID[:35] + "a"
+	if spec.ID == w.parent.ID {
+		spec.ID = w.parent.ID[:35] + "b"
+	}
+	_, s, err := w.acme.Issue(w.ctx, spec)
+	w.ok(err)
+	_, text := w.mint(w.access(s.Reveal()), latchkey.Narrowing{Stateless: true})
+	_, err = w.verify(text)
+	w.ok(err)
+	w.ok(w.acme.Erase(w.ctx))
+	w.turn(10 * time.Second)
+	_, s, err = w.acme.Issue(w.ctx, spec)
+	w.ok(err)
+	_, err = w.verify(text)
+	w.is(latchkey.ErrParent, err)
+	_, err = w.process().Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrParent, err)
+	_, text = w.mint(w.access(s.Reveal()), latchkey.Narrowing{Stateless: true})
+	_, err = w.verify(text)
+	w.ok(err)
+}
+
+// What a parent mints after a change works in a process that has not heard of the change yet, as a stored token does.
+func TestAStatelessTokenOfAParentThatChangedElsewhere(t *testing.T) {
+	w := newStateless(t)
+	bounded := w.process(func(o *latchkey.Options) { o.MaxStale = time.Minute })
+	_, first := w.page("42")
+	_, err := bounded.Verify(w.ctx, latchkey.Presented{Secret: first})
+	w.ok(err)
+	w.update(w.parent, func(t *latchkey.Token) { t.Name = "later" })
+	_, text := w.page("42")
+	_, err = bounded.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.ok(err)
+}
+
+// A revocation of a kind that this version does not know is not passed over, wherever it is read.
+func TestARevocationOfALaterVersion(t *testing.T) {
+	w := newStateless(t)
+	s := &laterStore{Store: w.store}
+	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	defer func() { _ = m.Close(context.Background()) }()
+	_, text := w.page("42")
+	_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.ok(err)
+	w.ok(revokeAll(w, latchkey.Selector{Client: "43"}))
+	s.later.Store(true)
+	for range 2 {
+		_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text})
+		w.is(latchkey.ErrUnavailable, err)
+	}
+}
+
+// laterStore is a store in which a later version wrote the revocations.
+type laterStore struct {
+	latchkey.Store
+	later atomic.Bool
+}
+
+func (s *laterStore) unknown(list []latchkey.Change) []latchkey.Change {
+	for i := range list {
+		if s.later.Load() && list[i].Kind == latchkey.ChangedRevocation {
+			list[i].Of = latchkey.RevokedOwner + 1
+		}
+	}
+	return list
+}
+
+func (s *laterStore) Changes(ctx context.Context, id latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
+	f, err := s.Store.Changes(ctx, id, after, n)
+	f.Changes = s.unknown(f.Changes)
+	return f, err
+}
+
+func (s *laterStore) Revocations(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+	page, next, err := s.Store.Revocations(ctx, q)
+	return s.unknown(page), next, err
+}

@@ -82,7 +82,7 @@ type group[S any] struct {
 	// These are guarded by Cache.mu.
 	key    Key
 	dead   bool      // it never becomes valid again
-	latest uint64    // the highest epoch at which the value or a record was read
+	latest uint64    // the highest epoch that the value or a record may be as of
 	refs   uint32    // bearers
 	at     uint32    // index in watch.groups
 	watch  *watch[S] // what the value was made from; of a dead group too, for the owner
@@ -136,7 +136,8 @@ type Change struct {
 type Entry[S any, P comparable] struct {
 	ID        [16]byte // of the token; zero: there is nothing to add
 	Owner     string   // of the token
-	Epoch     uint64   // of the feed when all of this was read
+	Epoch     uint64   // of the feed: all of this is as of then or later
+	Latest    uint64   // the highest one that some of it may be as of; below Epoch: all of it is as of Epoch
 	Resets    uint64   // Cache.Resets before it was read
 	Ends      int64    // µs since 1970; math.MaxInt64: never
 	Seen      int64    // see Record
@@ -301,15 +302,15 @@ func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 
 // group returns the group of an entry, with a valid value.
 func (f *Feed[S, P]) group(e *Entry[S, P]) *group[S] {
-	c := f.cache
+	c, latest := f.cache, max(e.Epoch, e.Latest)
 	var found *group[S]
 	for g := c.groups[place(&e.Key)]; g != nil; g = g.next {
 		switch value := g.value.Load(); {
 		case g.key.Shape != e.Key.Shape:
-		case value == nil && max(g.latest, e.Epoch) <= f.epoch.Load():
+		case value == nil && max(g.latest, latest) <= f.epoch.Load():
 			// The records of the group are what is stored as of the feed's epoch, and so is the new value.
 			c.unwatch(g)
-			g.key, g.latest = e.Key, e.Epoch
+			g.key, g.latest = e.Key, latest
 			c.watch(g, e.Owner, f.number, e.Deps)
 			g.value.Store(e.Value)
 			found = g
@@ -323,7 +324,7 @@ func (f *Feed[S, P]) group(e *Entry[S, P]) *group[S] {
 		c.watch(found, e.Owner, f.number, e.Deps)
 		found.value.Store(e.Value)
 	}
-	found.latest = max(found.latest, e.Epoch)
+	found.latest = max(found.latest, latest)
 	return found
 }
 

@@ -621,6 +621,18 @@ func TestRemade(t *testing.T) {
 		put(c, 0, 9, "newest", 3)
 		require.Equal(t, "new", value(c, 0)[:3])
 	})
+	t.Run("a value that may be of after", func(t *testing.T) {
+		c := newCache(10)
+		put(c, 0, 1, "old", 1)
+		put(c, 1, 1, "old", 1)
+		edit(c, "reader", 2)
+		value := "new"
+		e := entryOf(0, "reader")
+		e.Epoch, e.Latest, e.Value, e.Key.Content[0] = 2, 3, &value, 2
+		c.Put(sumOf(0), e)
+		require.True(t, has(c, 0))
+		require.False(t, has(c, 1), "its record may have changed at epoch 3")
+	})
 	t.Run("other changes are for good", func(t *testing.T) {
 		c := newCache(10)
 		put(c, 0, 1, "old", 1)
