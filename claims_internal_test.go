@@ -14,7 +14,8 @@ import (
 func fullClaims() *claims {
 	return &claims{owner: "acme", parent: [16]byte{1, 2, 3}, parentVersion: 300, ownerVersion: 4,
 		parentCreated: 1_760_000_000_000_000,
-		created:       1_770_000_000_000_000, ends: 1_770_000_900_000_000, test: true, full: false, name: "Ada's page", origin: "x",
+		created:       1_770_000_000_000_000, ends: 1_770_000_900_000_000, test: true, full: false,
+		name: "Ada's page", origin: "x",
 		roles:    []string{"0198c2a5-7b1e-7c3d-8f00-5a1b2c3d4e5f", "code:reader", "z"},
 		roleEnds: roleEnds{"code:reader": time.UnixMicro(1_770_000_000_000_001).UTC()},
 		permissions: Permissions{Allow(Read, "use").On("d/*", "x"), Grant(Create).On("*").Where(Where("a", Lt, 1)).

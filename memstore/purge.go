@@ -10,9 +10,9 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// Purge implements [latchkey.Store]. It holds the lock while it looks at everything the store holds. What is over and more
-// than n it remembers, and the next calls begin with that. So removing many records n at a time costs a few looks at
-// everything, however many calls it takes.
+// Purge implements [latchkey.Store]. It holds the lock while it looks at everything the store holds. What is over and
+// more than n it remembers, and the next calls begin with that. So removing many records n at a time costs a few looks
+// at everything, however many calls it takes.
 func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -120,8 +120,8 @@ func (r *purge) all() {
 	r.revocations(true)
 }
 
-// owner removes records of an owner: those that d lists and, if look is set, all others that are over. It adds to d what
-// it may not remove any more.
+// owner removes records of an owner: those that d lists and, if look is set, all others that are over. It adds to d
+// what it may not remove any more.
 func (r *purge) owner(d *due, look bool) {
 	a := d.of
 	remove(r, &d.reservations, look, maps.Keys(a.reservations), func(key [16]byte) bool {
@@ -176,8 +176,8 @@ func (r *purge) revocations(look bool) {
 	}, h.forget)
 }
 
-// remove removes records of one kind while the call may. If look is set, it adds all that are over to those that are due
-// before. A record is due until it is not over: what is removed may be a part of it.
+// remove removes records of one kind while the call may. If look is set, it adds all that are over to those that are
+// due before. A record is due until it is not over: what is removed may be a part of it.
 func remove[K any](r *purge, due *[]K, look bool, all iter.Seq[K], isOver func(K) bool, one func(K)) {
 	if look {
 		for k := range all {

@@ -68,7 +68,9 @@ func TestPurgeLooksAtAllAFewTimes(t *testing.T) {
 			}
 			write(s, i, w)
 		},
-		"days of usage":   func(s *Store, owner string, i int) { use(s, owner, i, []string{"2026-09-01", "2026-12-01"}[i%2]) },
+		"days of usage": func(s *Store, owner string, i int) {
+			use(s, owner, i, []string{"2026-09-01", "2026-12-01"}[i%2])
+		},
 		"months of usage": func(s *Store, owner string, i int) { use(s, owner, i, []string{"2026-07", "2026-12"}[i%2]) },
 		"revocations": func(s *Store, _ string, i int) {
 			s.history.revoked = append(s.history.revoked, &change{Change: latchkey.Change{Epoch: 1,

@@ -77,8 +77,8 @@ const (
 const postgresClock = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
 
 // postgresPlanning returns an expression that sets how the rest of a transaction is planned. A connection keeps its
-// plans, so a plan must find rows by their keys, one after another: one that was made while a table was small would read
-// all of it later. A plan that has no choice looks expensive then, and is not worth compiling.
+// plans, so a plan must find rows by their keys, one after another: one that was made while a table was small would
+// read all of it later. A plan that has no choice looks expensive then, and is not worth compiling.
 func postgresPlanning() string {
 	return `set_config('plan_cache_mode', 'force_generic_plan', true)
 	|| set_config('enable_seqscan', 'off', true) || set_config('enable_hashjoin', 'off', true)
