@@ -269,7 +269,8 @@ func (m *Manager) sealToken(t *Token, f *Found, feed *follower, at moment) (stri
 	}
 	c := &claims{owner: t.Owner, parent: uuidv7.Parse(t.Parent), parentVersion: f.Token.Version,
 		parentCreated: micros(f.Token.Created), ownerVersion: t.OwnerVersion, created: made,
-		ends: micros(t.Validity.NotAfter), test: t.Test, full: t.Full, name: t.Name, origin: t.Origin, roles: t.Roles, roleEnds: t.RoleEnds, permissions: t.Permissions,
+		ends: micros(t.Validity.NotAfter), test: t.Test, full: t.Full, name: t.Name, origin: t.Origin,
+		roles: t.Roles, roleEnds: t.RoleEnds, permissions: t.Permissions,
 		restrictions: t.Restrictions, attributes: attributesBeside(t.Attributes, f.Token.Attributes),
 		rows: t.Rows, forced: t.Forced, extra: string(t.Extra)}
 	if t.Client != f.Token.Client {
