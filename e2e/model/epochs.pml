@@ -239,6 +239,7 @@ catchup:
 			:: i > after && i <= upto ->
 #ifndef MISTAKE_NOT_INVALIDATED
 				node[n].valid[feed[i]] = false;
+				node[n].has[feed[i]] = false; /* it is not found any more */
 #endif
 				node[n].changed[feed[i]] = i
 			:: else
