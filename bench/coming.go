@@ -1,7 +1,6 @@
 package main
 
-// Three rows of the table wait for what latchkey does not have yet. Each is a subject in subjects, beside what it is
-// compared with:
+// Three rows of the table are not measured yet. Each is to be a subject in subjects, beside what it is compared with:
 //
 //   - a prepared question: in benchCheck, a side beside "latchkey" for 10,000 grants, and
 //     b.time("A prepared question, 10,000 grants", …, atMost(15));
