@@ -19,11 +19,11 @@ var doctorCommand = command{
 	name:    "doctor",
 	summary: "check the settings, the store, the clocks and the keys, and say what to do",
 	help: `
-Checks what goes wrong in deployments: whether the settings and what they name can be read, and by which accounts;
-whether the database answers, is migrated, and agrees with this machine's clock; whether the keyring has the
-keys that secrets were made under; whether something purges the store; what processes left behind that died;
-and what a backup of the database alone would miss. With -deep it reads every record of every owner, to find
-those that are damaged. It changes nothing. Checks that follow from one that failed are left out.
+Checks what goes wrong in deployments: whether the settings and what they name can be read, and by which
+accounts; whether the database answers, is migrated, and agrees with this machine's clock; whether the keyring
+has the keys that secrets were made under; whether something purges the store; what processes left behind that
+died; and what a backup of the database alone would miss. With -deep it reads every record of every owner, to
+find those that are damaged. It changes nothing. Checks that follow from one that failed are left out.
 
 Each check is ok, a note, a warning or a failure, with what to do. The exit code is 6 if there is a warning
 or a failure, and 0 otherwise.`,
