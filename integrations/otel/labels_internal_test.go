@@ -99,5 +99,5 @@ func TestLabelsAreThoseOfLatchkey(t *testing.T) {
 	same(t, names(t, "type Leasing struct {", "\tWhat "), quoted(leaseEvents))
 	same(t, names(t, "type Failure struct {", "\tPart "), quoted(failureParts))
 	same(t, names(t, "\nvar partNames = ", "\n"), quoted(failureParts))
-	same(t, names(t, "SourceNone  Source", "\n)\n"), quoted(sources))
+	same(t, names(t, "\ntype Source string", "\n)\n"), quoted(sources))
 }
