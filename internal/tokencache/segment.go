@@ -56,7 +56,7 @@ func (k secretKey) place() uint32 { return uint32(k.key >> 32) }
 type segment[S any, P comparable] struct {
 	slots   [][2]Record // pairs, because processors load two lines at once
 	bearers atomic.Pointer[[]*bearer[S, P]]
-	bits    uint8 // how many upper bits of a place choose the segment
+	bits    uint8 // how many upper bits all its places have in common
 
 	// Only the writer uses these.
 	used, room uint32
@@ -81,7 +81,7 @@ func newSegment[S any, P comparable](room uint32, bits uint8) *segment[S, P] {
 
 // start returns the pair in which a record is looked for first.
 func (s *segment[S, P]) start(place uint32) uint64 {
-	return uint64(place<<s.bits) * uint64(len(s.slots)) >> 32
+	return uint64(place<<(s.bits&31)) * uint64(len(s.slots)) >> 32
 }
 
 // find returns the record of a secret that is not dead, and nil if there is none.
@@ -162,8 +162,9 @@ func (s *segment[S, P]) age(r *Record) uint32 {
 }
 
 // split returns the records that are kept when s is replaced, and those that are dropped. Most is how many a segment
-// may hold. If more than three quarters of it are valid, the older half is dropped; evicted is how many that are.
-func (s *segment[S, P]) split(most uint32) (keep, drop []*Record, evicted int) {
+// may hold. If s may not be divided, and more than three quarters of that are valid, the older half is dropped; evicted
+// is how many that are.
+func (s *segment[S, P]) split(most uint32, whole bool) (keep, drop []*Record, evicted int) {
 	keep = make([]*Record, 0, s.used)
 	for i := range s.slots {
 		for j := range s.slots[i] {
@@ -178,7 +179,7 @@ func (s *segment[S, P]) split(most uint32) (keep, drop []*Record, evicted int) {
 			}
 		}
 	}
-	if s.room < most || uint64(len(keep))*4 <= uint64(most)*3 {
+	if !whole || s.room < most || uint64(len(keep))*4 <= uint64(most)*3 {
 		return keep, drop, 0
 	}
 	ages := make([]uint32, len(keep))
@@ -198,10 +199,22 @@ func (s *segment[S, P]) split(most uint32) (keep, drop []*Record, evicted int) {
 	return keep, drop, len(all) - len(keep)
 }
 
-// grown returns a segment with the records keep of s, in place of it.
-func (s *segment[S, P]) grown(keep []*Record, most uint32) *segment[S, P] {
+// halves divides records, whose places have some upper bits in common, by the next bit.
+func halves(all []*Record, bits uint8) (low, high []*Record) {
+	for _, r := range all {
+		if (secretKey{key: r.key.Load()}).place()<<(bits&31)>>31 == 0 {
+			low = append(low, r)
+		} else {
+			high = append(high, r)
+		}
+	}
+	return low, high
+}
+
+// grown returns a segment with the records keep of s, in place of it or of the half of it that has one bit more.
+func (s *segment[S, P]) grown(keep []*Record, most uint32, bits uint8) *segment[S, P] {
 	n := uint32(len(keep))
-	to := newSegment[S, P](min(max(n+n/growBy, leastRoom), most), s.bits)
+	to := newSegment[S, P](min(max(n+n/growBy, leastRoom), most), bits)
 	to.puts = s.puts
 	old := *s.bearers.Load()
 	var all []*bearer[S, P]

@@ -36,7 +36,7 @@ import (
 
 // Cache holds verified tokens. It is safe for concurrent use. Make one with [New].
 type Cache[S any, P comparable] struct {
-	segments []atomic.Pointer[segment[S, P]] // a power of two
+	segments []atomic.Pointer[segment[S, P]] // a power of two; neighbours may be the same segment
 	bits     uint8                           // of a place, which choose one of them
 	resets   atomic.Uint64                   // of all feeds
 
@@ -163,8 +163,8 @@ func (h *Hit[S, P]) Feed() uint32 { return h.bearer.feed }
 // mostOfSegment is how many records a segment should hold at most: replacing one takes a fraction of a millisecond.
 const mostOfSegment = 1 << 13
 
-// New returns an empty cache without feeds. It holds at most 2*max records, valid or not. Above 4096 it is divided into
-// parts at random, and what follows holds for each part. Where there is no room for one more, it drops those that are
+// New returns an empty cache without feeds. It holds at most 2*max records, valid or not. One for more than 4096 is
+// divided into parts at random while it fills, and what follows holds for each part in the end. Where there is no room for one more, it drops those that are
 // not valid, and if more than one and a half max are valid, the half of them that was added first. So it keeps at least
 // the max tokens that were added last, but for those that are not valid. With 0 it holds none.
 func New[S any, P comparable](max int) *Cache[S, P] {
@@ -203,17 +203,30 @@ func (c *Cache[S, P]) Resets() uint64 { return c.resets.Load() }
 
 // segment returns the one that a place is in.
 func (c *Cache[S, P]) segment(place uint32) *atomic.Pointer[segment[S, P]] {
-	return &c.segments[place>>(32-c.bits)]
+	return &c.segments[c.index(place)]
+}
+
+// index returns the index of a place in segments.
+func (c *Cache[S, P]) index(place uint32) int {
+	return int(place >> 1 >> ((31 - c.bits) & 31)) // two shifts, because bits may be 0
 }
 
 // Lookup finds the record of a secret by the SHA-256 of its text.
 func (c *Cache[S, P]) Lookup(sum *[32]byte) (h Hit[S, P], ok bool) {
 	k := keyOfSum(sum)
 	s := c.segment(k.place()).Load()
-	if r := s.find(k); r != nil {
-		return Hit[S, P]{s, r, s.bearerOf(r)}, true
+	// Most records are in the first pair. In which half of it cannot be predicted, so this chooses without a branch.
+	pair := &s.slots[s.start(k.place())]
+	r := &pair[0]
+	if r.key.Load() != k.key {
+		r = &pair[1]
 	}
-	return h, false
+	if r.key.Load() != k.key || r.rest != k.rest || r.state.Load()&dead != 0 {
+		if r = s.find(k); r == nil {
+			return h, false
+		}
+	}
+	return Hit[S, P]{s, r, s.bearerOf(r)}, true
 }
 
 // Live returns what a hit refers to, and reports whether it is valid as of now. Sum is that of the lookup: if the
@@ -418,11 +431,11 @@ func (c *Cache[S, P]) bearer(g *group[S], e *Entry[S, P], feed uint32) *bearer[S
 
 // insert adds a record.
 func (c *Cache[S, P]) insert(k secretKey, e *Entry[S, P], b *bearer[S, P]) {
-	at := c.segment(k.place())
-	s := at.Load()
 	b.refs++
-	if s.used >= s.room {
-		s = c.replace(at)
+	s := c.segment(k.place()).Load()
+	for s.used >= s.room {
+		c.replace(s, k.place())
+		s = c.segment(k.place()).Load()
 	}
 	old := s.find(k)
 	r := s.next(k)
@@ -444,12 +457,16 @@ func (c *Cache[S, P]) insert(k secretKey, e *Entry[S, P], b *bearer[S, P]) {
 	c.records.Add(1)
 }
 
-// replace replaces a segment by one that has room.
-func (c *Cache[S, P]) replace(at *atomic.Pointer[segment[S, P]]) *segment[S, P] {
-	old := at.Load()
-	keep, drop, evicted := old.split(c.most())
-	to := old.grown(keep, c.most())
-	at.Store(to)
+// replace replaces the segment of a place by one that has room, or by two that share its records.
+func (c *Cache[S, P]) replace(old *segment[S, P], place uint32) {
+	keep, drop, evicted := old.split(c.most(), old.bits == c.bits)
+	if old.bits < c.bits && uint32(len(keep)) >= c.most() {
+		low, high := halves(keep, old.bits)
+		c.store(old.grown(low, c.most(), old.bits+1), place&^(1<<(31-old.bits)))
+		c.store(old.grown(high, c.most(), old.bits+1), place|1<<(31-old.bits))
+	} else {
+		c.store(old.grown(keep, c.most(), old.bits), place)
+	}
 	for _, r := range drop {
 		h := hashID(r.ID)
 		c.ids[h.part(len(c.ids))].remove(h, secretKey{key: r.key.Load()}.place())
@@ -466,7 +483,15 @@ func (c *Cache[S, P]) replace(at *atomic.Pointer[segment[S, P]]) *segment[S, P] 
 	}
 	c.evicted.Add(int64(evicted))
 	c.records.Add(-int64(len(drop)))
-	return to
+}
+
+// store makes a segment the one of all places that begin as this one does.
+func (c *Cache[S, P]) store(s *segment[S, P], place uint32) {
+	n := 1 << (c.bits - s.bits)
+	first := c.index(place) &^ (n - 1)
+	for i := first; i < first+n; i++ {
+		c.segments[i].Store(s)
+	}
 }
 
 // Stats are how full a cache is, and what happened to it.
@@ -588,9 +613,6 @@ func (c *Cache[S, P]) clear() {
 	c.watches = map[string]*watch[S]{}
 	c.dependents = map[ownedRecord]map[*watch[S]]struct{}{}
 	clear(c.ids)
-	none := newSegment[S, P](0, c.bits)
-	for i := range c.segments {
-		c.segments[i].Store(none)
-	}
+	c.store(newSegment[S, P](0, 0), 0)
 	c.records.Store(0)
 }

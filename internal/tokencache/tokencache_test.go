@@ -75,8 +75,7 @@ func (c testCache) shared(name string) *string {
 // referred returns the groups and the bearers that the records of a cache refer to, and how many records there are.
 func (c testCache) referred() (groups, bearers, records int) {
 	seen := map[any]bool{}
-	for i := range c.segments {
-		s := c.segments[i].Load()
+	for _, s := range c.distinct() {
 		for j := range s.slots {
 			for k := range s.slots[j] {
 				r := &s.slots[j][k]
@@ -346,7 +345,7 @@ func TestLiveKeepsToTheFeedOfAHit(t *testing.T) {
 	require.True(t, ok)
 	two.Put(sumOf(1), entryOf(2, "writer"))
 	one.mu.Lock()
-	one.replace(one.segment(0))
+	one.replace(one.segment(0).Load(), 0)
 	one.mu.Unlock()
 	_, _, _, ok = one.Live(&hit, &sum)
 	require.False(t, ok)
@@ -444,9 +443,21 @@ func TestReplaceDropsWhatIsInvalid(t *testing.T) {
 func (c testCache) replaceAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.segments {
-		c.replace(&c.segments[i])
+	for i, s := range c.distinct() {
+		c.replace(s, i)
 	}
+}
+
+// distinct returns the segments, each by a place in it.
+func (c testCache) distinct() map[uint32]*segment[string, string] {
+	all, seen := map[uint32]*segment[string, string]{}, map[*segment[string, string]]bool{}
+	for i := range c.segments {
+		if s := c.segments[i].Load(); !seen[s] {
+			seen[s] = true
+			all[uint32(uint64(i)<<(32-c.bits))] = s
+		}
+	}
+	return all
 }
 
 // With as many valid records as are to be kept, those that were added first make room.
@@ -488,8 +499,9 @@ func TestEvictionInParts(t *testing.T) {
 	for i := range uint64(4 * max) {
 		c.Put(sumOf(i), entryOf(i, "reader"))
 	}
-	for i := range c.segments {
-		require.LessOrEqual(t, c.segments[i].Load().used, c.most())
+	require.Len(t, c.distinct(), len(c.segments))
+	for _, s := range c.distinct() {
+		require.LessOrEqual(t, s.used, c.most())
 	}
 	require.LessOrEqual(t, c.Stats().Records, int64(2*max))
 }
@@ -520,14 +532,60 @@ func TestMemoryOfAToken(t *testing.T) {
 		for i := range uint64(n) {
 			c.Put(sumOf(i), entryOf(i, "reader"))
 		}
-		bytes := uintptr(0)
-		for i := range c.segments {
-			s := c.segments[i].Load()
+		bytes := uintptr(len(c.segments)) * 8
+		for _, s := range c.distinct() {
 			bytes += unsafe.Sizeof(*s) + uintptr(len(s.slots))*unsafe.Sizeof(s.slots[0])
-			bytes += uintptr(cap(*s.bearers.Load()))*8 + uintptr(len(c.ids[i].words))*8
+			bytes += uintptr(cap(*s.bearers.Load())) * 8
+		}
+		for i := range c.ids {
+			bytes += uintptr(len(c.ids[i].words)) * 8
 		}
 		require.Less(t, float64(bytes)/float64(n), 120.0, n)
 	}
+}
+
+// A segment is divided only once it is as large as it may get, so that few tokens lie near each other.
+func TestSegmentsAreDivided(t *testing.T) {
+	c := newCache(1 << 18)
+	require.Len(t, c.segments, 1<<c.bits)
+	require.Len(t, c.distinct(), 1)
+	n := uint64(0)
+	for until := uint64(c.most()); n < until; n++ {
+		c.Put(sumOf(n), entryOf(n, "reader"))
+	}
+	require.Len(t, c.distinct(), 1)
+	for until := 10 * n; n < until; n++ {
+		c.Put(sumOf(n), entryOf(n, "reader"))
+	}
+	require.Greater(t, len(c.distinct()), 10)
+	require.Less(t, len(c.distinct()), 32)
+	require.Zero(t, c.Stats().Evicted)
+	for i := range n {
+		require.True(t, has(c, i))
+	}
+	_, _, records := c.referred()
+	require.EqualValues(t, n, records)
+	c.Reset(1)
+	require.Len(t, c.distinct(), 1)
+}
+
+// A hit from before its segment was divided is looked up again: what is invalidated now is marked in the parts only.
+func TestLiveAfterADivision(t *testing.T) {
+	c := newCache(1 << 15)
+	e := entryOf(0, "reader")
+	c.Put(sumOf(0), e)
+	sum := sumOf(0)
+	hit, ok := c.Lookup(&sum)
+	require.True(t, ok)
+	for i := uint64(1); len(c.distinct()) == 1; i++ {
+		c.Put(sumOf(i), entryOf(i, "reader"))
+	}
+	old := hit
+	_, _, _, ok = c.Live(&old, &sum)
+	require.True(t, ok)
+	c.Apply([]Change{{Token: e.ID, Owner: "acme", Epoch: 1}}, 1)
+	_, _, _, ok = c.Live(&hit, &sum)
+	require.False(t, ok)
 }
 
 // A change that can be remade is remade by one entry that is as new as what was applied.
