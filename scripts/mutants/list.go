@@ -29,7 +29,8 @@ type mutant struct {
 	changed   string // the body with new in place of old
 	void      bool   // the function has no results
 
-	function string // the name, of those that were generated
+	function string   // the name, of those that were generated
+	more     []string // directories of more tests, of those that were generated
 }
 
 func (m *mutant) String() string { return fmt.Sprintf("%d: %s:%d: %s", m.at, m.file, m.line, m.what) }

@@ -20,9 +20,12 @@
 // With -generate the program does not read the list. It makes mutants of the files of the module that match, by
 // operators on conditions, comparisons, statements, literals and results, and runs each against those tests of its
 // package that reach its statement. It prints the score, and those that survive in the format of equivalents.txt, the
-// list of mutants that are known to change nothing.
+// list of mutants that are known to change nothing. -tests names directories of more tests, which may be in other
+// modules. -each draws that many mutants of each file. With -budget a mutant survives, too, if the tests that fit into
+// that time do not fail, so the score is a lower bound. -report writes the score of each file into a document.
 //
 //	go run ./scripts/mutants -generate '^verify.go$' -sample 200
+//	go run ./scripts/mutants -generate '^sqlstore/' -tests e2e/sqlite -each 50 -seed 1 -report docs/mutation-score.md
 package main
 
 import (
@@ -71,7 +74,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	timeout := flags.Duration("timeout", 5*time.Minute, "for one run of tests")
 	executed := flags.Bool("executed", false, "fail, too, if the tests of any mutant do not execute its statement")
 	files := flags.String("generate", "", "a regular expression: mutants of these files by operators, not the list")
-	tests := flags.String("tests", "", "with -generate: the directory of the tests, if it is not that of the file")
+	tests := flags.String("tests", "", "with -generate: directories of more tests, beside that of the file, with commas")
+	each := flags.Int("each", 0, "with -generate: how many mutants of each file, drawn at random; 0: all")
+	budget := flags.Duration("budget", 0, "with -generate: how long the tests of one mutant may take; 0: no limit")
+	report := flags.String("report", "", "with -generate: the file, relative to root, whose table of scores is updated")
 	equivalents := flags.String("equivalents", "scripts/mutants/equivalents.txt", "the list of equivalent mutants")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -83,7 +89,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *files != "" {
 		r := &runner{dir: dir, list: "generated", timeout: *timeout, workers: *workers, out: out,
 			built: map[string]string{}}
-		return r.generate(ctx, *files, *tests, *equivalents, *only, *sample, *seed)
+		return r.generate(ctx, choice{files: *files, tests: *tests, equivalents: *equivalents, only: *only,
+			sample: *sample, each: *each, seed: *seed, budget: *budget, report: *report})
 	}
 	text, err := os.ReadFile(filepath.Join(dir, *list))
 	if err != nil {
@@ -138,6 +145,7 @@ type runner struct {
 	out          io.Writer
 	passed, done int
 	faults       []string
+	kills        map[string]int // how many mutants of a file a test killed, by the file, a blank and the test
 }
 
 func (r *runner) run(ctx context.Context) error {
@@ -176,10 +184,12 @@ func (r *runner) build(ctx context.Context) error {
 	var order []string
 	for i := range r.mutants {
 		m := &r.mutants[i]
-		if byTests[m.pkg] == nil {
-			order = append(order, m.pkg)
+		for _, pkg := range append([]string{m.pkg}, m.more...) {
+			if byTests[pkg] == nil {
+				order = append(order, pkg)
+			}
+			byTests[pkg] = append(byTests[pkg], m)
 		}
-		byTests[m.pkg] = append(byTests[m.pkg], m)
 	}
 	for n, pkg := range order {
 		work := filepath.Join(r.work, fmt.Sprint(n))
@@ -238,8 +248,8 @@ func (r *runner) overlay(work string, list []*mutant) (string, error) {
 	return name, os.WriteFile(name, text, 0o600)
 }
 
-// unchanged runs the tests of the list with no mutant on. They must pass, each pattern must match a test, and if
-// executed is set, the tests of each mutant must execute the statement that it changes.
+// unchanged runs the tests of the list with no mutant on. They must pass, and each pattern must match a test. If
+// executed is set, it is a fault of a mutant if its tests do not execute the statement that it changes.
 func (r *runner) unchanged(ctx context.Context) error {
 	type suite struct{ pkg, tests string }
 	var suites []suite
@@ -261,14 +271,14 @@ func (r *runner) unchanged(ctx context.Context) error {
 		case !passes.MatchString(output):
 			err = fmt.Errorf("-run '%s' of %s runs no test that passes", s.tests, s.pkg)
 		default:
-			var missed []error
 			of := traced(notes)
 			for j := range r.mutants {
 				if m := &r.mutants[j]; r.executed && (suite{m.pkg, m.tests}) == s && !of[m.number] {
-					missed = append(missed, fmt.Errorf("%s: -run '%s' of %s never executes it", m, s.tests, s.pkg))
+					mu.Lock()
+					r.faults = append(r.faults, fmt.Sprintf("%s: -run '%s' of %s never executes it", m, s.tests, s.pkg))
+					mu.Unlock()
 				}
 			}
-			err = errors.Join(missed...)
 		}
 		if err == nil {
 			return
@@ -279,6 +289,9 @@ func (r *runner) unchanged(ctx context.Context) error {
 	})
 	if len(bad) == 0 {
 		fmt.Fprintf(r.out, "%d runs of tests pass without any change\n", len(suites))
+	}
+	for _, f := range r.faults {
+		fmt.Fprintln(r.out, f)
 	}
 	return errors.Join(append(bad, ctx.Err())...)
 }

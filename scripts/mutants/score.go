@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -54,23 +55,69 @@ func generated(dir string, files *regexp.Regexp, known []equivalent) ([]mutant, 
 	return list, nil
 }
 
+// choice is which mutants are made of files, and how they are tried.
+type choice struct {
+	files, tests, equivalents, only string
+	sample, each                    int
+	seed                            uint64
+	budget                          time.Duration // for the tests of one mutant; 0: none
+	report                          string
+}
+
+// draw returns the flags that repeat the draw.
+func (c *choice) draw() string {
+	var b strings.Builder
+	if c.tests != "" {
+		fmt.Fprintf(&b, "-tests %s ", c.tests)
+	}
+	if c.each > 0 {
+		fmt.Fprintf(&b, "-each %d -seed %d ", c.each, c.seed)
+	}
+	if c.budget > 0 {
+		fmt.Fprintf(&b, "-budget %s ", c.budget)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// drawn returns at most n mutants of each file, the same for the same seed whichever other files there are.
+func drawn(list []mutant, n int, seed uint64) []mutant {
+	byFile := map[string][]mutant{}
+	var files []string
+	for _, m := range list {
+		if byFile[m.file] == nil {
+			files = append(files, m.file)
+		}
+		byFile[m.file] = append(byFile[m.file], m)
+	}
+	list = nil
+	for _, file := range files {
+		of := byFile[file]
+		rand.New(rand.NewPCG(seed, 0)).Shuffle(len(of), func(i, j int) { of[i], of[j] = of[j], of[i] })
+		list = append(list, of[:min(n, len(of))]...)
+	}
+	return list
+}
+
 // generate makes mutants and runs a sample of them.
-func (r *runner) generate(ctx context.Context, files, tests, equivalents, only string, sample int, seed uint64) error {
-	pattern, err := regexp.Compile(files)
+func (r *runner) generate(ctx context.Context, c choice) error {
+	if c.report != "" && (c.only != "" || c.sample > 0) {
+		return errors.New("a report is of whole files: not with -only or -sample")
+	}
+	pattern, err := regexp.Compile(c.files)
 	if err != nil {
 		return err
 	}
-	narrow, err := regexp.Compile(only)
+	narrow, err := regexp.Compile(c.only)
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(r.dir, equivalents))
+	text, err := os.ReadFile(filepath.Join(r.dir, c.equivalents))
 	if err != nil {
 		return err
 	}
 	known, err := parseEquivalents(string(text))
 	if err != nil {
-		return fmt.Errorf("%s: %w", equivalents, err)
+		return fmt.Errorf("%s: %w", c.equivalents, err)
 	}
 	list, err := generated(r.dir, pattern, known)
 	if err != nil {
@@ -79,18 +126,33 @@ func (r *runner) generate(ctx context.Context, files, tests, equivalents, only s
 	list = slices.DeleteFunc(list, func(m mutant) bool {
 		return !narrow.MatchString(m.function + "\n" + m.old + "\n" + m.new)
 	})
-	fmt.Fprintf(r.out, "# %d mutants of %s: -sample %d -seed %d\n", len(list), files, sample, seed)
-	if 0 < sample && sample < len(list) {
-		rand.New(rand.NewPCG(seed, 0)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-		list = list[:sample]
+	fmt.Fprintf(r.out, "# %d mutants of %s: -sample %d -each %d -seed %d\n", len(list), c.files, c.sample, c.each, c.seed)
+	scores := map[string]*score{}
+	for _, m := range list {
+		if scores[m.file] == nil {
+			scores[m.file] = &score{file: m.file, draw: c.draw(), date: time.Now().Format(time.DateOnly)}
+		}
+		scores[m.file].made++
+	}
+	for _, e := range known {
+		if s := scores[e.file]; s != nil {
+			s.equivalent++
+		}
+	}
+	if c.each > 0 {
+		list = drawn(list, c.each, c.seed)
+	}
+	if 0 < c.sample && c.sample < len(list) {
+		rand.New(rand.NewPCG(c.seed, 0)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		list = list[:c.sample]
 	}
 	if len(list) == 0 {
 		return errors.New("no mutant to run")
 	}
 	for i := range list {
 		list[i].number, list[i].at = i+1, i+1
-		if tests != "" {
-			list[i].pkg = tests
+		if c.tests != "" {
+			list[i].more = strings.Split(c.tests, ",")
 		}
 	}
 	if r.work, err = os.MkdirTemp("", "mutants"); err != nil {
@@ -98,11 +160,15 @@ func (r *runner) generate(ctx context.Context, files, tests, equivalents, only s
 	}
 	defer os.RemoveAll(r.work)
 	r.mutants = list
-	return r.score(ctx)
+	err = r.score(ctx, scores, c.budget)
+	if c.report == "" || ctx.Err() != nil || err != nil && !errors.Is(err, errFailed) {
+		return err
+	}
+	return errors.Join(err, update(filepath.Join(r.dir, c.report), scores))
 }
 
-// score runs generated mutants and reports which survive.
-func (r *runner) score(ctx context.Context) error {
+// score runs generated mutants, reports which survive, and adds to the scores of their files.
+func (r *runner) score(ctx context.Context, scores map[string]*score, budget time.Duration) error {
 	if err := r.compile(ctx); err != nil {
 		return err
 	}
@@ -120,13 +186,16 @@ func (r *runner) score(ctx context.Context) error {
 	began, survived := time.Now(), 0
 	inParallel(r.workers, len(r.mutants), func(i int) {
 		m := &r.mutants[i]
-		how, killed := r.hunt(ctx, m, suites[m.pkg])
+		how, killed := r.hunt(ctx, m, suites, budget)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if ctx.Err() != nil {
 			return
 		}
-		if r.done++; killed {
+		r.done++
+		scores[m.file].tried++
+		if killed {
+			scores[m.file].killed++
 			r.passed++
 			return
 		}
@@ -135,6 +204,9 @@ func (r *runner) score(ctx context.Context) error {
 	})
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(scores)) {
+		fmt.Fprintf(r.out, "\n%s", scores[name])
 	}
 	fmt.Fprintf(r.out, "\n%d of %d killed, %.1f %%, in %.0f s\n", r.passed, r.done,
 		100*float64(r.passed)/float64(r.done), time.Since(began).Seconds())
@@ -229,23 +301,47 @@ func (r *runner) trace(ctx context.Context, pkg string) ([]suite, error) {
 	return list, ctx.Err()
 }
 
-// hunt runs the tests that reach the statement of a mutant, the quickest first: a few, then more at a time.
-func (r *runner) hunt(ctx context.Context, m *mutant, suites []suite) (how string, killed bool) {
-	var names []string
-	var takes time.Duration
-	for _, s := range suites {
-		if s.reaches[m.number] {
-			names, takes = append(names, s.name), takes+s.took
-		}
-	}
-	for from, n := 0, 10; from < len(names); from, n = from+n, 4*n {
-		group := names[from:min(from+n, len(names))]
-		_, err := command(ctx, filepath.Join(r.dir, m.pkg), []string{fmt.Sprintf("%s=%d", environment, m.number)},
-			r.built[m.pkg], "-test.run", "^("+strings.Join(group, "|")+")$", "-test.failfast", "-test.timeout",
-			(r.timeout + 4*takes).String())
-		if err != nil {
+// hunt runs the tests that reach the statement of a mutant: those that killed another one of the file first, then the
+// quickest; as many at a time as take a second, then four, and so on.
+func (r *runner) hunt(ctx context.Context, m *mutant, suites map[string][]suite, budget time.Duration) (how string,
+	killed bool) {
+	total, tried := 0, 0
+	var spent time.Duration
+	for _, pkg := range append([]string{m.pkg}, m.more...) {
+		of := slices.DeleteFunc(slices.Clone(suites[pkg]), func(s suite) bool { return !s.reaches[m.number] })
+		total += len(of)
+		r.mu.Lock()
+		slices.SortStableFunc(of, func(a, b suite) int {
+			return cmp.Compare(r.kills[m.file+" "+b.name], r.kills[m.file+" "+a.name])
+		})
+		r.mu.Unlock()
+		for most := time.Second; len(of) > 0 && (budget == 0 || spent < budget); most *= 4 {
+			var names []string
+			var takes time.Duration
+			for len(of) > 0 && (len(names) == 0 || takes+of[0].took <= most) {
+				names, takes, of = append(names, of[0].name), takes+of[0].took, of[1:]
+			}
+			tried, spent = tried+len(names), spent+takes
+			output, err := command(ctx, filepath.Join(r.dir, pkg), []string{fmt.Sprintf("%s=%d", environment, m.number)},
+				r.built[pkg], "-test.run", "^("+strings.Join(names, "|")+")$", "-test.failfast", "-test.timeout",
+				(r.timeout + 4*takes).String())
+			if err == nil {
+				continue
+			}
+			if found := fails.FindStringSubmatch(output); found != nil {
+				name, _, _ := strings.Cut(found[1], "/")
+				r.mu.Lock()
+				if r.kills == nil {
+					r.kills = map[string]int{}
+				}
+				r.kills[m.file+" "+name]++
+				r.mu.Unlock()
+			}
 			return "", true
 		}
 	}
-	return fmt.Sprintf("of %d tests none fails", len(names)), false
+	if tried < total {
+		return fmt.Sprintf("of %d tests that reach it, %d were tried and none fails", total, tried), false
+	}
+	return fmt.Sprintf("of %d tests none fails", total), false
 }
