@@ -48,6 +48,7 @@ func TestUint32(t *testing.T) {
 		altered := s[:i] + string(rune(r.IntN(256))) + s[i+1:]
 		assert.Equal(t, altered == s, IsUint32(altered, v), "%q", altered)
 	}
+	assert.False(t, IsUint32("00000-", none), "what is no digit has no value")
 	for _, s := range []string{"", "00000", "0000000", "00000-", "\xff00000", "zzzzzz"} {
 		assert.False(t, IsUint32(s, 0), "%q", s)
 	}
@@ -59,6 +60,18 @@ func TestValid(t *testing.T) {
 	for b := range 256 {
 		s := string([]byte{'a', byte(b), 'Z'})
 		assert.Equal(t, strings.IndexByte(Alphabet, byte(b)) >= 0, Valid(s), "%q", s)
+	}
+	for n := range 20 { // at each place of each length
+		good := []byte(Alphabet[:n])
+		for at := range good {
+			kept := good[at]
+			for _, bad := range []byte("-_ \x00\xff") {
+				good[at] = bad
+				assert.False(t, Valid(string(good)), "%q", good)
+			}
+			good[at] = kept
+		}
+		assert.True(t, Valid(string(good)))
 	}
 }
 

@@ -46,6 +46,13 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	require.Equal(t, byte(5), r.Byte())
 	require.True(t, r.Done())
 	require.Len(t, AppendID(nil, uuid), 17)
+	r = NewReader("\x03abc") // as many items as there are bytes, and a text of all that is left
+	require.Equal(t, 3, r.Count())
+	require.Equal(t, 3, r.Left())
+	require.False(t, r.Failed())
+	r = NewReader("\x03abc")
+	require.Equal(t, "abc", r.Text())
+	require.True(t, r.Done())
 }
 
 // What is not what the functions write is refused, and every further call returns nothing.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ func TestTake(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, State{Limit: 3, Remaining: 2, Reset: time.Second, Window: 3 * time.Second}, state)
 	require.False(t, l.Unused())
+	require.Equal(t, 1, l.Keys())
 	require.Equal(t, 2, l.passes(9, r, 0))
 	state, ok = l.Take(&key, r, sec/4)
 	require.False(t, ok)
@@ -54,6 +56,7 @@ func TestGiveLookAndForget(t *testing.T) {
 	require.Equal(t, State{Limit: 2, Remaining: 2, Window: 2 * time.Second}, l.Look(&key, r, 0))
 	require.True(t, l.Unused(), "Look adds nothing")
 	l.Give(&key, r, 0) // of a key that is not known
+	require.Zero(t, l.Keys())
 	require.Equal(t, 2, l.passes(9, r, 0))
 	l.Give(&key, Rate{Step: 1}, 0) // under another rate
 	require.Equal(t, 0, l.passes(9, r, 0))
@@ -129,6 +132,12 @@ func TestStopwatch(t *testing.T) {
 		"goes on":               {{5, 5}, {9, 9}},
 		"back is no time":       {{100, 100}, {40, 100}, {50, 110}},
 		"back and forth again":  {{100, 100}, {40, 100}, {50, 110}, {105, 110}, {106, 110}, {111, 111}},
+		"forth by half of it":   {{100, 100}, {40, 100}, {75, 135}, {105, 135}, {136, 136}},
+		"forth by less":         {{100, 100}, {40, 100}, {76, 136}, {105, 165}, {106, 166}},
+		"a stop and forth":      {{100, 100}, {40, 100}, {40, 100}, {100, 100}, {101, 101}},
+		"forth once only":       {{100, 100}, {40, 100}, {106, 106}, {200, 200}, {300, 300}},
+		"forth without a step":  {{100, 100}, {200, 200}, {200, 200}, {300, 300}},
+		"back after it was put": {{100, 100}, {40, 100}, {100, 100}, {90, 100}, {91, 101}, {100, 101}, {102, 102}},
 		"by and by is time":     {{100, 100}, {40, 100}, {60, 120}, {80, 140}, {100, 160}, {120, 180}},
 		"back twice, and forth": {{100, 100}, {60, 100}, {20, 100}, {100, 100}, {101, 101}},
 	} {
@@ -163,6 +172,10 @@ func TestKeys(t *testing.T) {
 		seen[k] = s
 	}
 	require.Equal(t, Key("0123456789abcdef"), Key("0123456789abcdef"))
+	for n := range 200 { // the last byte tells a text as it is from a hash
+		k := Key(strings.Repeat("a", n))
+		require.Equal(t, n >= len(k), k[15] >= 0x80, n)
+	}
 }
 
 // In any span of time no more pass than the rate and its burst let, and a key passes when it was told it would.

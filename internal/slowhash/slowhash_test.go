@@ -2,6 +2,7 @@ package slowhash
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,7 +47,21 @@ func TestWhatIsRefused(t *testing.T) {
 		_, err := Parse(good)
 		require.NoError(t, err, good)
 	}
-	for _, bad := range []string{"", "$", "$2", "$2a", "plain", "$1$abc$", "$2$05$" + bcrypt, "$2x$05$" + bcrypt,
+	// Salts of 8 to 64 bytes and hashes of 16 to 64, each with one byte less and one more.
+	base := base64.RawStdEncoding.EncodeToString
+	for _, n := range []int{7, 8, 64, 65} {
+		_, err := Parse("$argon2id$v=19$m=256,t=2,p=1$" + base(make([]byte, n)) + "$" + sum)
+		require.Equal(t, n == 8 || n == 64, err == nil, "a salt of %d", n)
+	}
+	for _, n := range []int{15, 16, 64, 65} {
+		_, err := Parse("$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + base(make([]byte, n)))
+		require.Equal(t, n == 16 || n == 64, err == nil, "a hash of %d", n)
+	}
+	for _, bad := range []string{"$3a$05$" + bcrypt, "$2a$xx$" + bcrypt, "$2a$05." + bcrypt,
+		argon("v=19$256,t=2,p=1"), argon("v=19$m=256,t=2,p=x"), argon("v=19$m=256,t=2,p=1") + "$",
+		"$argon2id$v=19$m=256,t=2,p=1$" + salt + "=$" + sum, "$argon2id$v=19$m=256,t=2,p=1$" + salt[:10] + "R$" + sum,
+		"$argon2id$v=19$m=256,t=2,p=1$" + salt,
+		"", "$", "$2", "$2a", "plain", "$1$abc$", "$2$05$" + bcrypt, "$2x$05$" + bcrypt,
 		"$2a$03$" + bcrypt, "$2a$15$" + bcrypt, "$2a$31$" + bcrypt, "$2a$-5$" + bcrypt, "$2a$05$" + bcrypt + "a",
 		"$2a$05$" + bcrypt[1:], "$2a$05$!" + bcrypt[1:], "$2a$05$" + bcrypt[:52] + "\x00", "$2aa05$" + bcrypt,
 		argon("v=16$m=256,t=2,p=1"), argon("m=256,t=2,p=1"), argon("v=19$t=2,m=256,p=1"), argon("v=19$m=256,t=2"),
@@ -102,6 +117,73 @@ func TestFewAreComputedAtOnce(t *testing.T) {
 		require.EqualValues(t, 3, most.Load())
 		require.Empty(t, g.keys)
 		require.Zero(t, g.waiting)
+	})
+}
+
+// A key has one turn for as long as anyone holds or awaits it: a caller that leaves does not open it to others.
+func TestATurnLastsUntilTheLastLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard()
+		g.slots = make(chan struct{}, 3)
+		var running atomic.Int32
+		leave := make(chan struct{})
+		call := func(n byte) {
+			_, _ = g.Matches(t.Context(), "key", [32]byte{n}, allowed, func() bool {
+				running.Add(1)
+				<-leave
+				running.Add(-1)
+				return false
+			})
+		}
+		go call(1)
+		go call(2)
+		for n := range byte(5) { // one leaves, another one waits or computes, and a third comes
+			synctest.Wait()
+			require.EqualValues(t, 1, running.Load())
+			leave <- struct{}{}
+			go call(3 + n)
+		}
+		for range 2 {
+			synctest.Wait()
+			require.EqualValues(t, 1, running.Load())
+			leave <- struct{}{}
+		}
+		synctest.Wait()
+		require.Empty(t, g.keys)
+	})
+}
+
+// Whoever waits, for a key or for a processor, waits no longer than its context.
+func TestAContextEndsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard()
+		g.slots = make(chan struct{}, 1)
+		leave := make(chan struct{})
+		go func() {
+			_, _ = g.Matches(context.Background(), "one", [32]byte{1}, allowed, func() bool { <-leave; return true })
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 2)
+		for _, key := range []string{"one", "two"} {
+			go func() {
+				_, err := g.Matches(ctx, key, [32]byte{2}, allowed, func() bool { panic("computed") })
+				ended <- err
+			}()
+		}
+		synctest.Wait()
+		require.Empty(t, ended, "both wait")
+		cancel()
+		for range 2 {
+			require.ErrorIs(t, <-ended, fault.ErrUnavailable)
+		}
+		close(leave)
+		synctest.Wait()
+		require.Empty(t, g.keys)
+		refused := errors.New("refused")
+		_, err := g.Matches(t.Context(), "one", [32]byte{3}, func() error { return refused },
+			func() bool { panic("computed") })
+		require.ErrorIs(t, err, refused)
 	})
 }
 

@@ -2,10 +2,13 @@ package tokentext
 
 import (
 	"bytes"
+	"hash/crc32"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey/internal/base62"
 )
 
 func TestSealed(t *testing.T) {
@@ -49,6 +52,9 @@ func TestWhatIsNotSealed(t *testing.T) {
 		"padding":             checked(inner + "="),
 		"another alphabet":    checked(inner[:20] + "+/" + inner[22:]),
 		"one character more":  checked(whole + "A"),
+		"unused bits of two":  checked(whole + "AAB"),
+		"unused bit of two":   checked(whole + "AAC"),
+		"a last unused bit":   checked(inner[:len(inner)-1] + "B"),
 		"no S":                checked("at_s" + inner[4:]),
 		"a prefix too long":   checked("at_ninechars_S" + inner[4:]),
 		"a prefix of capital": checked("at_Acme_S" + inner[4:]),
@@ -66,6 +72,39 @@ func TestWhatIsNotSealed(t *testing.T) {
 	require.Equal(t, Broken, shape)
 	_, shape = Read("at_S!" + strings.Repeat("A", 100))
 	require.Equal(t, Reserved, shape)
+}
+
+// Each character of a body is one of base64url, wherever it stands and however long the body is.
+func TestEachCharacterOfABody(t *testing.T) {
+	for n := minSealedBody; n < minSealedBody+24; n++ {
+		good := bytes.Repeat([]byte("A"), n)
+		require.Equal(t, n%4 != 1, validSealed(string(good)))
+		for at := range good {
+			for _, bad := range []byte("+/=.\n\x00\xff") {
+				good[at] = bad
+				require.False(t, validSealed(string(good)), "%q", good)
+			}
+			good[at] = 'A'
+		}
+	}
+	require.True(t, validSealed(""))
+}
+
+func TestSealedHeads(t *testing.T) {
+	for text, want := range map[string]int{
+		"at_S": 4, "at_Sbody": 4, "at_a_S": 6, "at_acme2026_Sbody": 13,
+		"": 0, "at": 0, "at_": 0, "at_s": 0, "at_a": 0, "at_a_": 0, "at_a_s": 0, "at_aS": 0, "at_a-S": 0, "at__S": 0,
+		"at_acme20267_S": 0, "at_acme2026": 0, "at_acme2026_": 0, "ak_S": 0, "at-S": 0,
+	} {
+		require.Equal(t, want, sealedHead(text), text)
+	}
+	head := SealedHead("a")
+	longest := MaxSealed - len(head) - base62.Width32
+	for n, want := range map[int]Shape{longest: Sealed, longest + 1: Reserved} {
+		text := head + strings.Repeat("A", n)
+		_, shape := Read(string(base62.AppendUint32([]byte(text), crc32.ChecksumIEEE([]byte(text)))))
+		require.Equal(t, want, shape, n)
+	}
 }
 
 // A text is of one form at most: none that is native is sealed, and none that is sealed is native.

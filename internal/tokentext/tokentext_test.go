@@ -1,6 +1,7 @@
 package tokentext
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -23,7 +24,7 @@ var prefixes = []string{Secret, TestSecret, Publishable, TestPublishable, APIKey
 
 func TestNew(t *testing.T) {
 	for _, prefix := range prefixes {
-		for _, mark := range []string{"", "a", "acme", "acme2026"} {
+		for _, mark := range []string{"", "a", "acme", "acme2026", "az09"} {
 			text, err := New(nil, prefix, mark, 0)
 			require.NoError(t, err)
 			want := prefix
@@ -38,7 +39,7 @@ func TestNew(t *testing.T) {
 			assert.Equal(t, prefix, got)
 		}
 	}
-	for _, mark := range []string{"A", "a_b", "a-b", "ninechars", " ", "é", "a\x00"} {
+	for _, mark := range []string{"A", "a_b", "a-b", "ninechars", " ", "é", "a\x00", "`", "{", "/", ":"} {
 		_, err := New(nil, APIKey, mark, 0)
 		assert.ErrorIs(t, err, fault.ErrInvalid, "%q", mark)
 	}
@@ -81,6 +82,10 @@ func TestShapes(t *testing.T) {
 		" " + ak:                               Foreign,
 		ak + "\n":                              Foreign,
 		"Bearer " + ak:                         Foreign,
+		"ak_acme." + body:                      Foreign,
+		"ak_acmea" + body:                      Foreign,
+		"ak_acme20267_" + body:                 Foreign,
+		"ak_acme2026_" + body:                  Broken,
 		"ak_" + body:                           Broken,
 		"Tsk_" + body:                          Broken,
 		"at_" + body:                           Broken,
@@ -180,15 +185,19 @@ type readFunc func(p []byte) (int, error)
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 var brokenReaders = map[string]io.Reader{
-	"failing":     iotest.ErrReader(errors.New("broken")),
-	"empty":       strings.NewReader(""),
-	"short":       strings.NewReader("0123456789abcde"),
-	"late error":  io.MultiReader(strings.NewReader("0123456789"), iotest.ErrReader(os.ErrClosed)),
-	"all 0":       constant(0),
-	"all A":       constant('A'),
-	"all 0xff":    constant(0xff), // no byte of it is usable
-	"idle":        readFunc(func([]byte) (int, error) { return 0, nil }),
-	"lying":       readFunc(func(p []byte) (int, error) { return len(p) + 1, nil }),
+	"failing":    iotest.ErrReader(errors.New("broken")),
+	"empty":      strings.NewReader(""),
+	"short":      strings.NewReader("0123456789abcde"),
+	"late error": io.MultiReader(strings.NewReader("0123456789"), iotest.ErrReader(os.ErrClosed)),
+	"all 0":      constant(0),
+	"all A":      constant('A'),
+	"all 0xff":   constant(0xff), // no byte of it is usable
+	"idle":       readFunc(func([]byte) (int, error) { return 0, nil }),
+	"lying":      readFunc(func(p []byte) (int, error) { return len(p) + 1, nil }),
+	"lying well": readFunc(func(p []byte) (int, error) {
+		n, err := rand.NewChaCha8([32]byte{8}).Read(p)
+		return n + 1, err
+	}),
 	"lying below": readFunc(func(p []byte) (int, error) { return -1, nil }),
 	"unusable":    &cycle{[]byte{250, 251, 252, 253, 254, 255, 249}, 0},
 }
@@ -221,10 +230,38 @@ func TestBrokenRandomnessMakesNoText(t *testing.T) {
 	}
 }
 
+// A source may return nothing 100 times before each byte, and its error may be no other.
+func TestSlowRandomness(t *testing.T) {
+	slow := func(most int) io.Reader {
+		source, idle := rand.NewChaCha8([32]byte{6}), 0
+		return readFunc(func(p []byte) (int, error) {
+			if idle++; idle <= most {
+				return 0, nil
+			}
+			idle = 0
+			return source.Read(p[:1])
+		})
+	}
+	var buf [48]byte
+	require.NoError(t, ReadRandom(slow(100), buf[:]))
+	require.ErrorIs(t, ReadRandom(slow(101), buf[:]), errRandom)
+	require.ErrorIs(t, ReadRandom(strings.NewReader("0123456789"), buf[:]), io.ErrUnexpectedEOF)
+	require.ErrorIs(t, ReadRandom(iotest.ErrReader(os.ErrClosed), buf[:]), os.ErrClosed)
+
+	// One read has 48 bytes. Of these only 33 can be used, so another one makes the last character.
+	first := append(bytes.Repeat([]byte{255}, 15), "0123456789abcdefghijklmnopqrstuvw"...)
+	text, err := New(io.MultiReader(bytes.NewReader(first), rand.NewChaCha8([32]byte{7})), APIKey, "", 0)
+	require.NoError(t, err)
+	_, shape := Read(text)
+	require.Equal(t, Native, shape)
+}
+
 func TestHint(t *testing.T) {
 	for text, want := range map[string]string{
 		"ak_3fABCDEFGHIJKL9Qz":        "ak_3f…9Qz",
 		"12345678901234567890":        "12345…890",
+		"~2345678901234567890~":       "~2345…90~",
+		"1234567890\x7f1234567890":    "…",
 		"1234567890123456789":         "…",
 		"":                            "…",
 		"with a space in the text":    "…",

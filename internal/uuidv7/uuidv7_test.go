@@ -3,6 +3,7 @@ package uuidv7
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -72,7 +73,7 @@ func TestTexts(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, text, 36)
 	require.Equal(t, text, Text(Parse(text)))
-	for _, bad := range []string{"", "tok_1", text[:35], text + "0"} {
+	for _, bad := range []string{"", "tok_1", text[:35], text + "0", text[:35] + "g"} {
 		require.Zero(t, Parse(bad), bad)
 	}
 }
@@ -86,5 +87,64 @@ func TestTicks(t *testing.T) {
 		require.Less(t, At(tick), text)
 		require.Greater(t, At(tick+1), text)
 		require.Equal(t, tick, Tick(At(tick)))
+	}
+}
+
+// The layout is that of RFC 9562: 48 bits of milliseconds, the version, 12 bits of a 4096th of one, the variant.
+func TestLayout(t *testing.T) {
+	const ms = 0x0123456789ab
+	for us, want := range map[int64]string{
+		ms * 1000:       "01234567-89ab-%d000-bfff-ffffffffffff",
+		ms*1000 + 1:     "01234567-89ab-%d004-bfff-ffffffffffff",
+		ms*1000 + 500:   "01234567-89ab-%d800-bfff-ffffffffffff",
+		ms*1000 + 999:   "01234567-89ab-%dffb-bfff-ffffffffffff",
+		ms*1000 + 1000:  "01234567-89ac-%d000-bfff-ffffffffffff",
+		ms*1000 + 10999: "01234567-89b5-%dffb-bfff-ffffffffffff",
+	} {
+		id, err := NewMaker(bytes.NewReader(bytes.Repeat([]byte{0xff}, 16))).New(us)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf(want, 7), Text(id))
+		require.EqualValues(t, us/1000*1000, Time(id))
+
+		ones := [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+		id = Unstored(us, ones)
+		require.Equal(t, fmt.Sprintf(want, 8), Text(id))
+		require.EqualValues(t, us/1000*1000, Time(id))
+		require.True(t, IsUnstored(id))
+		require.False(t, Valid(Text(id)))
+
+		id = Unstored(us, [8]byte{0x40, 1, 2, 3, 4, 5, 6, 7})
+		require.Equal(t, [8]byte{0x80, 1, 2, 3, 4, 5, 6, 7}, [8]byte(id[8:]))
+	}
+	m := NewMaker(zeros{})
+	for n := range 3 { // one tick after the other
+		id, err := m.New(ms * 1000)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("01234567-89ab-700%d-8000-000000000000", n), Text(id))
+	}
+}
+
+// Which ids are those of records, and which of tokens that are not stored.
+func TestValidAndUnstored(t *testing.T) {
+	for text, want := range map[string]struct{ valid, unstored bool }{
+		"01234567-89ab-7000-8000-000000000000":          {valid: true},
+		"01234567-89ab-7fff-bfff-ffffffffffff":          {valid: true},
+		"01234567-89ab-8000-8000-000000000000":          {unstored: true},
+		"01234567-89ab-8fff-bfff-ffffffffffff":          {unstored: true},
+		"01234567-89ab-7000-0000-000000000000":          {},
+		"01234567-89ab-7000-c000-000000000000":          {},
+		"01234567-89ab-8000-4000-000000000000":          {},
+		"01234567-89ab-8000-c000-000000000000":          {},
+		"01234567-89ab-9000-8000-000000000000":          {},
+		"01234567-89ab-0000-8000-000000000000":          {},
+		"01234567-89AB-7000-8000-000000000000":          {},
+		"0123456789ab70008000000000000000":              {},
+		"{01234567-89ab-7000-8000-000000000000}":        {},
+		"urn:uuid:01234567-89ab-7000-8000-000000000000": {},
+		"01234567-89ab-7000-8000-00000000000":           {},
+		"":                                              {},
+	} {
+		require.Equal(t, want.valid, Valid(text), text)
+		require.Equal(t, want.unstored, IsUnstored(Parse(text)), text)
 	}
 }

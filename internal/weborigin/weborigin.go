@@ -176,15 +176,20 @@ func parseReferer(text string) (l location, ok bool) {
 	if l.scheme == "" {
 		text = "http://" + text
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.User != nil || u.Opaque != "" || l.scheme != "" && u.Scheme != l.scheme {
-		return location{}, false
-	}
-	host, port, _, ok := cutAuthority(u.Host)
-	if !ok || host != l.host || port != l.port {
+	if !l.agrees(text) {
 		return location{}, false
 	}
 	return l, true
+}
+
+// agrees reports whether net/url reads a URL that ends with its authority as l, which has a host.
+func (l *location) agrees(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.User != nil || u.Opaque != "" || l.scheme != "" && u.Scheme != l.scheme {
+		return false
+	}
+	host, port, _, _ := cutAuthority(u.Host)
+	return host == l.host && port == l.port
 }
 
 const maxURL = 8192

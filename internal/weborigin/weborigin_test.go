@@ -60,12 +60,17 @@ func TestDomains(t *testing.T) {
 	domains(t, "example.com").
 		allow("https://example.com", "https://example.com/", "http://example.com/x", "https://example.com/a/b?c=d#e",
 			"https://example.com?q", "https://example.com#f", "https://example.com:8443/", "HTTPS://EXAMPLE.COM/",
+			"https://example.com:65535/", "https://example.com:23456/", "https://example.com/~?~",
+			"https://example.com/"+strings.Repeat("a", maxURL-len("https://example.com/")),
 			"example.com", "example.com/app", "example.com:8080/app", "https://example.com/a*b/../%2e%2e/").
 		deny("", "null", "https://www.example.com/", "https://evilexample.com/", "https://example.com.evil.com/",
 			"https://example.community/", "https://example.co/", "https://com/", "https://example.com.",
 			"https://example.com./", "https://.example.com/", "https://example..com/", "https://example.com:/",
 			"https://example.com:0/", "https://example.com:065/", "https://example.com:99999/", "https://example.com:8x/",
 			"https://example.com:80:80/", "ftp://example.com/", "file://example.com/", "android-app://example.com/",
+			"https://example.com:65536/", "https://example.com:065535/", "https://example.com:100000/",
+			"https://example.com:4294967739/", `https://example.com/"`, "https://example.com/<", "https://example.com/>",
+			"https://example.com/\x7f", "https://example.com/"+strings.Repeat("a", maxURL+1-len("https://example.com/")),
 			"javascript://example.com/%0aalert(1)", "https:example.com", "https:/example.com/", "https:///example.com/",
 			"https:////example.com/", "//example.com/", "/example.com", "https//example.com/", "://example.com",
 			"about:blank", "data:text/html,example.com", "blob:https://example.com/1")
@@ -91,8 +96,20 @@ func TestDomains(t *testing.T) {
 		allow("https://example.com/", "https://example.com:443/").
 		deny("http://example.com:443/", "https://example.com:80/")
 
+	domains(t, "example.com:80").
+		allow("http://example.com/", "https://example.com:80/").
+		deny("https://example.com/", "example.com")
+	domains(t, "example.com:443").
+		allow("https://example.com/", "http://example.com:443/").
+		deny("http://example.com/", "example.com")
+
+	domains(t, "my_host.zz-19.example").
+		allow("https://my_host.zz-19.example/").
+		deny("https://my{host.zz-19.example/", "https://my-host.zz-19.example/")
+
 	domains(t, "one.example", "two.example/app/").
-		allow("https://one.example/", "https://two.example/app/x").
+		allow("https://one.example/", "https://two.example/app/x", "https://two.example/app/?at=/../x",
+			"https://two.example/app/#/../x").
 		deny("https://two.example/", "https://two.example/app", "https://three.example/")
 }
 
@@ -110,12 +127,14 @@ func TestWildcardDomains(t *testing.T) {
 
 	domains(t, "*example.com").
 		allow("https://example.com/", "https://www.example.com/").
-		deny("https://evilexample.com/", "https://www.evilexample.com/")
+		deny("https://evilexample.com/", "https://www.evilexample.com/", "https://www.exomple.com/")
 
 	domains(t, "https://*.example.com:8443/app*").
 		allow("https://www.example.com:8443/app", "https://www.example.com:8443/app/x").
 		deny("http://www.example.com:8443/app", "https://www.example.com/app", "https://example.com:8443/app",
 			"https://www.example.com:8443/")
+
+	domains(t, "*.example.x").allow("https://a.example.x/")
 
 	domains(t, "example.com*").
 		allow("https://example.com/").
@@ -250,6 +269,8 @@ func TestDomainsThatCannotBeKept(t *testing.T) {
 		"2130706433", "0x7f000001", "010.0.0.1", "1.2.3", "1.2.3.4.5",
 		"256.1.1.1", "1.2.3.4.", "[::ffff:1.2.3.4]", "[::1%eth0]", "[::1",
 		"::1", "[]", "[1.2.3.4]", "[::1]x", "%65xample.com",
+		"example.com/a b", `example.com/"`, "example.com/<", "example.com/>", "example.com/\x7f",
+		"my{host.example", "[::1]80", "example.com:18446744073709551696", // 80, if 64 bits were enough
 		"exa mple.com", "example.com;x", "exam\"ple.com", "<example.com>", strings.Repeat("a", 64) + ".com",
 		strings.Repeat("a.", 130) + "com", "example.com/" + strings.Repeat("a", 9000),
 	} {
@@ -261,6 +282,75 @@ func TestDomainsThatCannotBeKept(t *testing.T) {
 			assert.NotContains(t, err.Error(), "\n")
 		}
 	}
+}
+
+// The longest that may be kept, each of which is refused with one byte more.
+func TestTheLongestDomains(t *testing.T) {
+	host := strings.Repeat("a.", 126) + "a" // 253 bytes, the most that a name in DNS has
+	for longest, longer := range map[string]string{
+		host:                                 "a" + host,
+		strings.Repeat("a", 63) + ".example": strings.Repeat("a", 64) + ".example",
+		"x.example/" + strings.Repeat("a", maxURL-10): "x.example/" + strings.Repeat("a", maxURL-9),
+		"x.example:65535": "x.example:65536",
+	} {
+		domains(t, longest)
+		_, err := ParseDomain(longer, nil)
+		assert.ErrorIs(t, err, fault.ErrInvalid)
+	}
+	for n, says := range map[int]string{300: `a": it has`, 301: `a…": it has`} {
+		_, err := ParseDomain(strings.Repeat("a", n), nil)
+		assert.ErrorContains(t, err, `"`+strings.Repeat("a", 300-1)+says)
+	}
+}
+
+// Only a star is refused before a host beneath which anyone can register, and only there.
+func TestStarsBeforePublicSuffixes(t *testing.T) {
+	public := func(host string) bool { return host == "co.example" }
+	for _, entry := range []string{"co.example", "*.mine.co.example", "*mine.co.example"} {
+		d, err := ParseDomain(entry, public)
+		require.NoError(t, err, entry)
+		assert.NotZero(t, d)
+	}
+	for _, entry := range []string{"*.co.example", "*co.example", "https://*.co.example:80/app"} {
+		d, err := ParseDomain(entry, public)
+		assert.ErrorIs(t, err, fault.ErrInvalid, entry)
+		assert.Zero(t, d)
+		domains(t, entry) // with no list of such hosts
+	}
+	_, err := ParseDomain("*x.1.2.3.4", nil) // an address has no hosts beneath it
+	assert.ErrorIs(t, err, fault.ErrInvalid)
+}
+
+// What is malformed is refused before any list is asked.
+func TestHeadersThatAreMalformed(t *testing.T) {
+	for _, referer := range []string{"null", "https://", "https://a b.example", "https://x.example/?\x00", "x.example:",
+		"https://x@y.example/"} {
+		s, ok := Read(referer, "")
+		assert.False(t, ok, referer)
+		assert.Zero(t, s)
+		l, ok := parseReferer(referer)
+		assert.False(t, ok, referer)
+		assert.Zero(t, l)
+	}
+	for _, origin := range []string{"x.example", "https://x.example/", "null", "https://"} {
+		s, ok := Read("https://x.example/", origin)
+		assert.False(t, ok, origin)
+		assert.Zero(t, s)
+	}
+}
+
+// net/url is a second reader: a header on which it does not agree is refused, and so is what it cannot read.
+func TestASecondReader(t *testing.T) {
+	l := location{scheme: "https", host: "x.example", port: "80", path: "/app"}
+	assert.True(t, l.agrees("https://x.example:80"))
+	for _, text := range []string{"http://x.example:80", "https://y.example:80", "https://x.example:81",
+		"https://x.example", "https://x.example:", "https://a@x.example:80", "https:x.example:80",
+		"https://x.example:80%", "x.example:80"} {
+		assert.False(t, l.agrees(text), text)
+	}
+	l.scheme = ""
+	assert.True(t, l.agrees("http://x.example:80"))
+	assert.False(t, l.agrees("http:x.example:80"))
 }
 
 // The zero Domain, which an ignored error leaves, matches nothing.

@@ -309,6 +309,7 @@ type equivalent struct {
 func parseEquivalents(text string) ([]equivalent, error) {
 	var list []equivalent
 	var e *equivalent
+	first, changed := 0, false // where the entry begins in list, and whether it has a line of a mutant
 	for i, line := range strings.Split(text, "\n") {
 		sign := ""
 		if line != "" {
@@ -316,19 +317,29 @@ func parseEquivalents(text string) ([]equivalent, error) {
 		}
 		switch {
 		case sign == "" || sign == "#":
+			if e != nil {
+				for j := first; j < len(list); j++ {
+					list[j].reason = e.reason
+				}
+			}
 			e = nil
 		case e == nil:
 			file, function, found := strings.Cut(line, " ")
 			if !found {
 				return nil, fmt.Errorf("line %d is not: file function", i+1)
 			}
+			first, changed = len(list), false
 			list = append(list, equivalent{at: i + 1, file: file, function: function})
-			e = &list[len(list)-1]
+			e = &list[first]
 		case sign == "-" && e.old == "":
 			e.old = squeezed(line[1:])
-		case sign == "+" && e.old != "" && e.new == "":
-			e.new = squeezed(line[1:])
-		case sign == " " && e.old != "":
+		case sign == "+" && e.old != "" && e.reason == "":
+			if changed {
+				list = append(list, *e)
+				e = &list[len(list)-1]
+			}
+			e.new, changed = squeezed(line[1:]), true
+		case sign == " " && changed:
 			e.reason = strings.TrimSpace(e.reason + " " + strings.TrimSpace(line))
 		default:
 			return nil, fmt.Errorf("line %d is out of place", i+1)

@@ -56,7 +56,7 @@ func parse(text string) ([]mutant, error) {
 				pkg: path.Dir(fields[0])})
 			m = &list[len(list)-1]
 			if len(fields) == 3 {
-				m.pkg = fields[2]
+				m.pkg = path.Clean(fields[2])
 			}
 		case m != nil && sign == "-" && m.new == "":
 			m.old += rest + "\n"

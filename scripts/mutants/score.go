@@ -152,7 +152,8 @@ func (r *runner) generate(ctx context.Context, c choice) error {
 	for i := range list {
 		list[i].number, list[i].at = i+1, i+1
 		if c.tests != "" {
-			list[i].more = strings.Split(c.tests, ",")
+			of := list[i].pkg
+			list[i].more = slices.DeleteFunc(strings.Split(c.tests, ","), func(dir string) bool { return dir == of })
 		}
 	}
 	if r.work, err = os.MkdirTemp("", "mutants"); err != nil {
@@ -177,7 +178,7 @@ func (r *runner) score(ctx context.Context, scores map[string]*score, budget tim
 	}
 	suites := map[string][]suite{}
 	for pkg := range r.built {
-		list, err := r.trace(ctx, pkg)
+		list, err := r.trace(ctx, pkg, budget)
 		if err != nil {
 			return err
 		}
@@ -274,8 +275,8 @@ func traced(file string) map[int]bool {
 }
 
 // trace runs each test of a package by itself, without a mutant, and finds which of the statements with mutants
-// it reaches. Tests that fail are left out, and named.
-func (r *runner) trace(ctx context.Context, pkg string) ([]suite, error) {
+// it reaches. Tests that fail, or take longer than the budget, are left out, and named.
+func (r *runner) trace(ctx context.Context, pkg string, budget time.Duration) ([]suite, error) {
 	output, err := command(ctx, filepath.Join(r.dir, pkg), nil, r.built[pkg], "-test.list", "^(Test|Example|Fuzz)")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", pkg, err, end(output))
@@ -286,12 +287,18 @@ func (r *runner) trace(ctx context.Context, pkg string) ([]suite, error) {
 	inParallel(r.workers, len(names), func(i int) {
 		file := filepath.Join(r.work, fmt.Sprint(filepath.Base(pkg), "trace", i))
 		began := time.Now()
-		_, err := command(ctx, filepath.Join(r.dir, pkg), []string{environment + "=-1", traceFile + "=" + file},
-			r.built[pkg], "-test.run", "^"+names[i]+"$", "-test.timeout", "10m")
+		limit := 10 * time.Minute
+		if budget > 0 {
+			limit = budget
+		}
+		output, err := command(ctx, filepath.Join(r.dir, pkg), []string{environment + "=-1", traceFile + "=" + file},
+			r.built[pkg], "-test.run", "^"+names[i]+"$", "-test.timeout", limit.String())
 		s := suite{name: names[i], took: time.Since(began), reaches: traced(file)}
 		mu.Lock()
 		defer mu.Unlock()
-		if err != nil {
+		if err != nil && hangs.MatchString(output) {
+			fmt.Fprintf(r.out, "# %s takes longer than %s\n", names[i], limit)
+		} else if err != nil {
 			fmt.Fprintf(r.out, "# %s fails without any change\n", names[i])
 		} else if len(s.reaches) > 0 {
 			list = append(list, s)
