@@ -92,6 +92,16 @@ func TestARateThatChanges(t *testing.T) {
 	}
 }
 
+// A share of a step counts as a step of the other rate, so that a change of rates gives nothing away.
+func TestWhatWaitsIsRoundedUp(t *testing.T) {
+	was := Rate{Step: 3, Slack: 9}
+	for after, want := range map[int64]int64{4: 3, 5: 4, 6: 4, 0: 0} { // in steps of 2 instead of 3
+		c := cell{tat: 100 + after, last: 100, Rate: was}
+		require.Equal(t, 100+want, c.under(Rate{Step: 2, Slack: 50}), after)
+		require.Equal(t, 100+after, c.under(was))
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	l := given()
 	for i := range l.shards {

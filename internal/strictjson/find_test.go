@@ -2,6 +2,7 @@ package strictjson
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -40,6 +41,60 @@ func TestFind(t *testing.T) {
 		require.Error(t, err, bad)
 	}
 	require.Panics(t, func() { _, _ = Find(nil, strings.Repeat("x", 65)) })
+}
+
+// Find accepts an object if, and only if, Valid does: whichever byte of one is another, is gone, or comes twice.
+func TestFindChecksTheWholeText(t *testing.T) {
+	good := ` { "a" : [ { "b" : -1.5e3 , "c\u0041" : [ ] } , "x\\ny" , true ] , "token" : "v" , "d" : { } } `
+	others := "\x00\t {}[]:,\"\\;x0-é\xff"
+	accepted := 0
+	check := func(text string) {
+		f, err := Find([]byte(text), "token")
+		if strings.HasPrefix(strings.TrimSpace(text), "[") {
+			return // an array is not read
+		}
+		want := Valid([]byte(text), MaxDepth)
+		require.Equal(t, want == nil, err == nil, "%q: %v, %v", text, err, want)
+		if err != nil {
+			require.Zero(t, f, text)
+			return
+		}
+		accepted++
+	}
+	for i := range len(good) {
+		check(good[:i])
+		check(good[:i] + good[i+1:])
+		check(good[:i+1] + good[i:])
+		for j := range len(others) {
+			check(good[:i] + others[j:j+1] + good[i+1:])
+		}
+	}
+	require.Greater(t, accepted, 100)
+	for depth := MaxDepth - 2; depth <= MaxDepth+2; depth++ {
+		check(`{"a":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + `}`)
+		check(`{"a":` + strings.Repeat(`{"x":`, depth) + "1" + strings.Repeat("}", depth) + `}`)
+	}
+}
+
+// A name is the one that is asked for however it is escaped, and no other is.
+func TestFindDecodesNames(t *testing.T) {
+	name := "a\b\f\n\r\t\"\\/" + strings.Repeat("z", maxFindName-9)
+	longest := ""
+	for i := range len(name) {
+		longest += fmt.Sprintf(`\u%04x`, name[i])
+	}
+	for written, n := range map[string]int{
+		`a\b\f\n\r\t\"\\\/` + name[9:]:  1,
+		longest:                         1,
+		longest + `\u007a`:              0,
+		`a\b\f\n\r\n\"\\\/` + name[9:]:  0,
+		`a\b\b\n\r\t\"\\\/` + name[9:]:  0,
+		`a\b\f\n\r\t\"\\\/` + name[10:]: 0,
+	} {
+		f, err := Find([]byte(`{"`+written+`":1}`), name)
+		require.NoError(t, err)
+		require.Equal(t, n, f.N, written)
+	}
 }
 
 // Find and Unmarshal agree about every object that Unmarshal accepts.
