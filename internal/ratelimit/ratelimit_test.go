@@ -136,6 +136,33 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// One that is added looks at a few keys only, and at more if it needs room. The wait is that of the first of them.
+func TestRoomIsMadeLittleByLittle(t *testing.T) {
+	filled := func(n, room int, tat int64) *shard {
+		s := &shard{now: 10, room: room, cells: map[[16]byte]cell{}}
+		for i := range n {
+			s.cells[[16]byte{byte(i), byte(i >> 8)}] = cell{tat: tat}
+		}
+		return s
+	}
+	for _, c := range []struct{ n, room, left int }{
+		{1000, 1001, 1000 - probeAdd}, {1000, 1000, 1000 - probeFull}, {1000, 999, 1000 - probeFull},
+	} {
+		s := filled(c.n, c.room, 10)
+		_, ok := s.makeRoom()
+		require.True(t, ok)
+		require.Len(t, s.cells, c.left)
+	}
+	for range 50 { // a map begins anywhere
+		s := filled(3, 3, 40)
+		s.cells[[16]byte{1}] = cell{tat: 25}
+		wait, ok := s.makeRoom()
+		require.False(t, ok)
+		require.EqualValues(t, 15, wait)
+		require.Len(t, s.cells, 3)
+	}
+}
+
 func TestStopwatch(t *testing.T) {
 	type at struct{ reading, want int64 }
 	for name, readings := range map[string][]at{
