@@ -102,12 +102,12 @@ var goals = []goal{
 		figure: `(?:crypto|json|naughty|url)_test.go:\d+: (\d+ [^\n]{0,110})`,
 	},
 	{
-		target:  "A flood of junk costs no reads of the database, and a cached Verify costs nothing but time.",
-		control: "tokens that are good do cost a read, in each test",
-		command: append(test("TestUnknownTextsCostNoRead|TestForgedTokensCostFewReads|TestVerifyAndAllowsDoNotAllocate", ".",
-			"./internal/surfacetest"), "-bench=^BenchmarkVerify", "-benchtime=100ms", "-benchmem"),
-		passed: []string{"TestUnknownTextsCostNoRead", "TestForgedTokensCostFewReads", "TestVerifyAndAllowsDoNotAllocate"},
-		figure: `(?m)^(Benchmark\S+\s+\d+\s+\S+ ns/op)`,
+		target: "Under mixed traffic a server grows by no goroutine or file, and by less than 5 % and 1 MiB of heap, gives " +
+			"no wrong answer, and reads nothing for a flood of junk.",
+		control: "TestASoakSeesLeaks: a server that loses memory, goroutines and files has grown; unknown tokens cost reads",
+		dir:     "e2e", command: test("TestSoak|TestASoakSeesLeaks", "./soak"),
+		passed: []string{"TestSoak", "TestASoakSeesLeaks"},
+		figure: `soak_test.go:\d+: ((?:warm|end|\d+ texts|\d+ requests|use)\b.*)`,
 	},
 	{
 		target:  "sqlmap, slow clients and raw requests behind real proxies find nothing.",
