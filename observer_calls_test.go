@@ -201,8 +201,8 @@ func TestObserverHasTheCallersContext(t *testing.T) {
 	}
 	w := newWorld(t, func(o *latchkey.Options) {
 		o.Observer = latchkey.Observer{
-			Verified:  func(ctx context.Context, _ latchkey.Verification) { check("Verified")(ctx) },
-			Refused:   func(ctx context.Context, _ latchkey.Refusal) { check("Refused")(ctx) },
+			Verified: func(ctx context.Context, _ latchkey.Verification) { check("Verified")(ctx) },
+			Refused:  func(ctx context.Context, _ latchkey.Refusal) { check("Refused")(ctx) },
 			StoreCall: func(ctx context.Context, c latchkey.StoreCall) {
 				if c.Op != "AddUsage" { // written at some time, by no caller
 					check("StoreCall " + c.Op)(ctx)
