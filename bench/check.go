@@ -220,10 +220,11 @@ func benchCheck(b *bench) error {
 	for _, size := range []struct {
 		n                     int
 		ours, cached, enforce goal
+		prepared              goal
 	}{
 		{n: 1, ours: atMost(45), cached: atLeast(4)},
 		{n: 100, ours: atMost(50), cached: atLeast(4)},
-		{n: 10_000, ours: atMost(60), cached: atLeast(4), enforce: atLeast(35_000)},
+		{n: 10_000, ours: atMost(60), cached: atLeast(4), enforce: atLeast(35_000), prepared: atMost(15)},
 		{n: 100_000, ours: atMost(70), cached: atLeast(4)},
 	} {
 		if size.n > b.tokens {
@@ -237,6 +238,11 @@ func benchCheck(b *bench) error {
 		for _, d := range list {
 			sides = append(sides, d.side(on))
 		}
+		byHandle, err := b.preparedSide(size.n)
+		if err != nil {
+			return err
+		}
+		sides = append(sides, byHandle)
 		title := plural(size.n, "grant")
 		results, err := b.compare(title, sides...)
 		if err != nil {
@@ -251,9 +257,51 @@ func benchCheck(b *bench) error {
 		b.faster("Allows, hot, "+title, ours, cached, size.cached)
 		b.faster("Allows, hot, "+title, ours, enforce, size.enforce)
 		b.amount("Allows, hot, "+title+": allocations", ours.Allocs, "", atMost(0))
+		b.time("A prepared question, "+title, results[len(results)-1].NS, size.prepared)
 	}
 	b.plots = append(b.plots, plotFile(picture, "check.svg"))
 	return nil
+}
+
+// preparedQuestions is how many questions are prepared: as many as the rights of a token keep answers to.
+const preparedQuestions = 32
+
+// preparedSide asks questions about n grants that were prepared, as those of fixed routes are.
+func (b *bench) preparedSide(n int) (measure.Side, error) {
+	rules, on := grants(n)
+	access, err := withRoles(b.ctx, rules)
+	if err != nil {
+		return measure.Side{}, err
+	}
+	var asked []latchkey.PreparedQuestion
+	for _, i := range shuffled(n)[:min(n, preparedQuestions)] {
+		asked = append(asked, latchkey.PrepareQuestion(latchkey.Read, on[i]))
+	}
+	for _, q := range asked { // first, so that these are the answers that are kept
+		if !access.AllowsQuestion(q) {
+			return measure.Side{}, fmt.Errorf("%v is denied", q.Question())
+		}
+	}
+	byHandle := decider{name: "latchkey, a prepared question", allows: func(action, resource string) (bool, error) {
+		q := latchkey.PrepareQuestion(latchkey.Action(action), latchkey.Resource(resource))
+		return access.AllowsQuestion(q), nil
+	}}
+	names := make([]string, len(asked))
+	for i, q := range asked {
+		names[i] = string(q.Question().Resource)
+	}
+	i := 0
+	return measure.Side{Name: byHandle.name, Run: func(n int) error {
+		for range n {
+			if !access.AllowsQuestion(asked[i]) {
+				return fmt.Errorf("%v is denied", asked[i].Question())
+			}
+			if i++; i == len(asked) {
+				i = 0
+			}
+		}
+		return nil
+	}}, byHandle.agree(names)
 }
 
 // lineOf returns the line of a plot that has a name, and adds it if there is none.

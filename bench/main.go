@@ -111,6 +111,7 @@ var subjects = []subject{
 	{"match", "a condition asked of a row", benchMatch},
 	{"sql", "a condition written as SQL", benchSQL},
 	{"mint", "a token made", benchMint},
+	{"stateless", "a token made that no store holds, and opened once", benchStateless},
 	{"http", "a guarded request", benchHTTP},
 	{"count", "a unit of usage counted", benchCount},
 	{"databases", "bare look-ups of a digest in a database", benchDatabases},

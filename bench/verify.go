@@ -133,10 +133,15 @@ func newClaims(id int, end time.Time) claims {
 		IssuedAt: jwt.NewNumericDate(now), ID: fmt.Sprintf("%032x", id)}}
 }
 
+// newParser returns a parser that verifies signature, end, issuer and audience.
+func newParser(method jwt.SigningMethod) *jwt.Parser {
+	return jwt.NewParser(jwt.WithValidMethods([]string{method.Alg()}), jwt.WithIssuer(issuer), jwt.WithAudience(audience),
+		jwt.WithExpirationRequired())
+}
+
 // parseJWT returns what verifies JSON Web Tokens: signature, end, issuer and audience.
 func parseJWT(method jwt.SigningMethod, verify any) func(text string) (claims, error) {
-	p := jwt.NewParser(jwt.WithValidMethods([]string{method.Alg()}), jwt.WithIssuer(issuer), jwt.WithAudience(audience),
-		jwt.WithExpirationRequired())
+	p := newParser(method)
 	key := func(*jwt.Token) (any, error) { return verify, nil }
 	return func(text string) (c claims, err error) {
 		_, err = p.ParseWithClaims(text, &c, key)
