@@ -313,17 +313,19 @@ func (a *Adapter) require(action latchkey.Action, resource string, rows bool) fu
 				return
 			}
 			found.on = resource
-			res, err := t.resource(r, &a.opts)
+			var space [128]byte // most resources fit
+			res, err := t.appendTo(space[:0], r, &a.opts)
 			switch {
 			case err != nil:
 			case found.linked && action != latchkey.Read: // a link must change nothing
 				err = ErrCrossOrigin
 			case rows:
-				found.rows, err = found.access.Filter(action, res)
+				found.rows, err = found.access.Filter(action, t.named(res))
 				found.hasRows = err == nil
 			case t.constant != "" && found.access.AllowsQuestion(asked):
+			case t.constant == "" && found.access.Allows(action, latchkey.Resource(res)): // up to 32 bytes are not copied
 			default:
-				err = found.access.Check(action, res)
+				err = found.access.Check(action, t.named(res))
 			}
 			if err != nil {
 				a.WriteError(w, r.WithContext(found), err)
@@ -418,17 +420,18 @@ func addVary(h http.Header, names string) {
 
 // verify authenticates the request, stores the Access in found, and sets the RateLimit fields.
 func (a *Adapter) verify(w http.ResponseWriter, r *http.Request, found *requestState) error {
-	access, err := a.identify(r, found)
-	if err != nil {
+	if err := a.identify(r, found); err != nil {
 		var limited *latchkey.RateLimitError
 		if errors.As(err, &limited) {
 			setRateHeaders(w.Header(), limited.Info)
 		}
-	} else if info, ok := access.Rate(); ok {
+		return err
+	}
+	if info, ok := found.access.Rate(); ok {
 		setRateHeaders(w.Header(), info)
 	}
-	found.access, found.known = access, err == nil
-	return err
+	found.known = true
+	return nil
 }
 
 // setRateHeaders writes the RateLimit fields (draft-ietf-httpapi-ratelimit-headers, version 8 and later). Whole
@@ -438,26 +441,29 @@ func setRateHeaders(h http.Header, info latchkey.RateInfo) {
 	h.Set("RateLimit", `"token";r=`+strconv.Itoa(info.Remaining)+`;t=`+wholeSeconds(info.Reset))
 }
 
-func (a *Adapter) identify(r *http.Request, found *requestState) (latchkey.Access, error) {
+// identify finds the credential of the request, verifies it, and stores the Access in found: with an error one that
+// allows nothing.
+func (a *Adapter) identify(r *http.Request, found *requestState) error {
 	credential, err := a.reading.find(r, a.cors, nil)
 	if err != nil {
-		return latchkey.Access{}, err
+		return err
 	}
 	found.linked = credential.linked
-	p, err := Presented(r, credential.text, a.opts.Proxies)
-	if err != nil {
-		return latchkey.Access{}, err
+	p := latchkey.Presented{Secret: credential.text, Test: a.opts.Test}
+	if err := present(r, a.opts.Proxies, &p); err != nil {
+		return err
 	}
-	p.Test = a.opts.Test
 	found.watch(a.gate, p.Address)
 	if a.account != nil {
 		account, err := a.account(r)
 		if err != nil {
-			return latchkey.Access{}, err
+			return err
 		}
-		return account.Verify(&found.watchedContext, p)
+		found.access, err = account.Verify(&found.watchedContext, p)
+		return err
 	}
-	return a.manager.Verify(&found.watchedContext, p)
+	found.access, err = a.manager.Verify(&found.watchedContext, p)
+	return err
 }
 
 // WriteError writes the reply for err (see [ProblemOf]). Handlers use it for their own refusals, so that all refusals

@@ -14,17 +14,22 @@ import (
 // address (see [ClientAddr]). A request with two of either header is [ErrBadRequest].
 func Presented(r *http.Request, secret string, proxies []netip.Prefix) (latchkey.Presented, error) {
 	p := latchkey.Presented{Secret: secret}
-	var err error
-	if p.Referer, err = oneHeader(r.Header["Referer"]); err != nil {
-		return latchkey.Presented{}, err
-	}
-	if p.Origin, err = oneHeader(r.Header["Origin"]); err != nil {
-		return latchkey.Presented{}, err
-	}
-	if p.Address, err = ClientAddr(r, proxies); err != nil {
+	if err := present(r, proxies, &p); err != nil {
 		return latchkey.Presented{}, err
 	}
 	return p, nil
+}
+
+// present fills in what [Presented] reads from the request.
+func present(r *http.Request, proxies []netip.Prefix, p *latchkey.Presented) (err error) {
+	if p.Referer, err = oneHeader(r.Header["Referer"]); err != nil {
+		return err
+	}
+	if p.Origin, err = oneHeader(r.Header["Origin"]); err != nil {
+		return err
+	}
+	p.Address, err = ClientAddr(r, proxies)
+	return err
 }
 
 func oneHeader(values []string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,6 +34,26 @@ func TestAddressesAreReadAsNetipDoes(t *testing.T) {
 		}
 	}
 	assert.GreaterOrEqual(t, taken, 15)
+}
+
+// A Bearer token is of the characters of RFC 6750 alone, wherever in it another one is, and however long it is.
+func TestBearerTokensAreOfTheirCharacters(t *testing.T) {
+	const others = "\"\x00 ,;=%ü\n\x7f\xff"
+	for n := range 20 {
+		text := strings.Repeat("aZ5-._~+/", 3)[:n]
+		for _, padding := range []string{"", "=", "=="} {
+			assert.Equal(t, n > 0, isB64Token(text+padding), "%q", text+padding)
+		}
+		for at := range n {
+			for i := range len(others) {
+				wrong := text[:at] + others[i:i+1] + text[at+1:]
+				padded := others[i] == '=' && at == n-1 && n > 1
+				assert.Equal(t, padded, isB64Token(wrong), "%q", wrong)
+			}
+		}
+	}
+	assert.False(t, isB64Token("=="))
+	assert.True(t, isB64Token(strings.Repeat("a", 48)))
 }
 
 // A value that is taken as it is has one reading, and Path makes the same segment of it.

@@ -61,12 +61,29 @@ func parseTemplate(text string) template {
 
 // resource replaces the wildcards by the values of the request's route. Each value becomes one literal segment.
 func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, error) {
-	if t.constant != "" {
-		return t.constant, nil
+	b, err := t.appendTo(nil, r, opts)
+	if err != nil {
+		return "", err
 	}
-	var space [128]byte // most resources fit: one allocation, for the result
-	b := space[:0]
-	for i, s := range t.segments {
+	return t.named(b), nil
+}
+
+// named returns the resource that appendTo has appended to nothing.
+func (t *template) named(b []byte) latchkey.Resource {
+	if t.constant != "" {
+		return t.constant
+	}
+	return latchkey.Resource(b)
+}
+
+// appendTo appends the resource with its wildcards replaced. It appends nothing where there are none, and returns nil
+// with an error.
+func (t *template) appendTo(b []byte, r *http.Request, opts *Options) ([]byte, error) {
+	if t.constant != "" {
+		return b, nil
+	}
+	for i := range t.segments {
+		s := &t.segments[i]
 		if i > 0 {
 			b = append(b, '/')
 		}
@@ -76,18 +93,18 @@ func (t template) resource(r *http.Request, opts *Options) (latchkey.Resource, e
 		}
 		value, ok := pathValue(r, s.text, opts)
 		if !ok {
-			return "", &routeError{resource: t.text, route: r.Pattern, name: s.text, hook: opts.PathValue != nil}
+			return nil, &routeError{resource: t.text, route: r.Pattern, name: s.text, hook: opts.PathValue != nil}
 		}
 		if isPlain(value) {
 			b = append(b, value...)
 			continue
 		}
 		if reason := ambiguity(value, r, opts); reason != "" {
-			return "", &requestError{field: s.text, reason: reason}
+			return nil, &requestError{field: s.text, reason: reason}
 		}
 		b = appendValue(b, value)
 	}
-	return latchkey.Resource(b), nil
+	return b, nil
 }
 
 // plainChars are the bytes that every reader takes for themselves.
