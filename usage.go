@@ -47,7 +47,9 @@ func (a Access) Counter(meter, endpoint string) *Counter {
 	if a.set == nil {
 		return &Counter{}
 	}
-	return &Counter{a.m, a.m.counters.Prepare(a.countKey(meter, endpoint))}
+	var k usage.Key
+	a.countKey(&k, meter, endpoint)
+	return &Counter{a.m, a.m.counters.Prepare(k)}
 }
 
 // Add counts n, and spent as credits, as [Access.Count] does: it does not wait, does not fail, and does not allocate.
@@ -82,19 +84,20 @@ func (a *Access) count(meter, endpoint string, n int64, c Credits) {
 	if a.set == nil || n < 0 || n|int64(c) == 0 {
 		return
 	}
-	k := a.countKey(meter, endpoint)
+	var k usage.Key
+	a.countKey(&k, meter, endpoint)
 	a.m.count(&k, n, c)
 }
 
-// countKey returns what is counted by these names, but for the day.
-func (a *Access) countKey(meter, endpoint string) usage.Key {
+// countKey sets all of k but the day: what is counted by these names. To return a Key would copy it.
+func (a *Access) countKey(k *usage.Key, meter, endpoint string) {
 	if len(meter) > usage.MaxMeter {
 		meter = meter[:usage.MaxMeter]
 	}
 	if len(endpoint) > usage.MaxEndpoint {
 		endpoint = endpoint[:usage.MaxEndpoint]
 	}
-	return usage.Key{Owner: a.who.owner, Client: a.who.client.ID, Meter: meter, Endpoint: endpoint, Token: a.payer()}
+	k.Owner, k.Client, k.Meter, k.Endpoint, k.Token = a.who.owner, a.who.client.ID, meter, endpoint, a.payer()
 }
 
 // count counts today.

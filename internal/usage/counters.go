@@ -154,7 +154,7 @@ func (c *Counters) Add(k *Key, count, credits int64) {
 	often := &c.stripes[int(part())&(len(c.stripes)-1)].often[k.slot()]
 	p := often.Load()
 	if p != nil && p.key.is(k) {
-		p.Add(k.Day, count, credits)
+		p.addTo(&p.cells[0], k.Day, count, credits) // it has no other
 		return
 	}
 	sofar := c.addRow(k, count, credits)

@@ -45,6 +45,11 @@ func (p *Prepared) Pending() bool { return p.pending.Load() }
 
 // Add is [Counters.Add] for the key on a day.
 func (p *Prepared) Add(day int32, count, credits int64) {
+	p.addTo(&p.cells[int(part())&(len(p.cells)-1)], day, count, credits)
+}
+
+// addTo is Add to one of the cells.
+func (p *Prepared) addTo(to *cell, day int32, count, credits int64) {
 	if count|credits > maxCellCount {
 		p.turn(day, count, credits)
 		return
@@ -52,7 +57,6 @@ func (p *Prepared) Add(day int32, count, credits int64) {
 	if day != p.day.Load() {
 		p.turn(day, 0, 0)
 	}
-	to := &p.cells[int(part())&(len(p.cells)-1)]
 	full := to.count.Add(count) > fullCell
 	if credits != 0 {
 		full = to.credits.Add(credits) > fullCell || full
