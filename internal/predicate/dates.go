@@ -30,6 +30,26 @@ func parseDay(s string) (int64, bool) {
 	return day, ok && day >= firstDayNumber && day <= lastDayNumber
 }
 
+// isDay reports whether parseDay reads s. It looks at eight bytes at once.
+func isDay(s string) bool {
+	if len(s) != 10 {
+		return false
+	}
+	head := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 |
+		uint64(s[6])<<48 | uint64(s[7])<<56
+	head ^= 0x2d30_302d_3030_3030 // "0000-00-": a byte is now what its digit says, and 0 for a hyphen
+	// A byte that is more than 9, or than 0 for a hyphen, gets its highest bit by the sum, or had it.
+	if (head|(head+0x7f76_767f_7676_7676))&0x8080_8080_8080_8080 != 0 {
+		return false
+	}
+	tens, ones := s[8]-'0', s[9]-'0'
+	m, d := 10*int(head>>40&15)+int(head>>48&15), 10*int(tens)+int(ones)
+	if head&15 == 0 || tens > 9 || ones > 9 || m < 1 || m > 12 || d < 1 { // the years begin with 1000
+		return false
+	}
+	return d <= 28 || d <= daysIn(1000*int(head&15)+100*int(head>>8&15)+10*int(head>>16&15)+int(head>>24&15), m)
+}
+
 // civilDay reads a real day from the first ten bytes of s, as days since 1970.
 func civilDay(s string) (int64, bool) {
 	y, m, d := digits(s, 0, 4), digits(s, 5, 2), digits(s, 8, 2)

@@ -1,6 +1,7 @@
 package predicate
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -22,6 +23,31 @@ func TestDays(t *testing.T) {
 		_, ok := parseDay(bad)
 		require.False(t, ok, bad)
 	}
+}
+
+// isDay takes the texts that parseDay takes, and no other: each byte of a day is replaced by every other one.
+func TestIsDay(t *testing.T) {
+	same := func(text string) {
+		if _, ok := parseDay(text); ok != isDay(text) {
+			t.Fatalf("%q: %t", text, ok)
+		}
+	}
+	for year := range 10_000 {
+		for _, rest := range []string{"01-01", "02-28", "02-29", "02-30", "04-30", "04-31", "12-31", "12-32", "13-01",
+			"00-10", "05-00"} {
+			same(fmt.Sprintf("%04d-%s", year, rest))
+		}
+	}
+	for _, day := range []string{"2026-11-22", "1000-01-01", "9999-12-31", "2024-02-29"} {
+		for at := range day {
+			for c := range 256 {
+				same(day[:at] + string([]byte{byte(c)}) + day[at+1:])
+			}
+		}
+		same(day + "0")
+		same(day[:9])
+	}
+	same("")
 }
 
 func TestInstants(t *testing.T) {

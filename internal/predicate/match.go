@@ -90,8 +90,7 @@ func (n *boundNode) admits(r map[string]any) bool {
 		}
 	case quickDay:
 		if s, ok := r[l.name].(string); ok {
-			day, ok := parseDay(s)
-			return ok && meets(l.op, day, l.value.floor)
+			return isDay(s) && meets(l.op, s, l.value.text) // days compare as their texts do
 		}
 	}
 	return l.match(r)
