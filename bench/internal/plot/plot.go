@@ -25,13 +25,14 @@ type Line struct {
 
 // The size of the picture and of the margins around the lines, in pixels.
 const (
-	width, height            = 720, 420
-	left, right, top, bottom = 64, 190, 40, 48
+	width, height            = 800, 420
+	left, right, top, bottom = 64, 236, 40, 48 // right: names of lines, up to some 32 characters
 )
 
-// colours are readable on white and on black: those of Okabe and Ito but for the yellow, the black and the pale blue.
-var colours = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#56a0d3", "#7570b3", "#888888",
-	"#b2182b"}
+// colours stand out on white and on black by three to one at least. They are near those of Okabe and Ito, without the
+// yellow, the black and the pale blue.
+var colours = []string{"#2f81f7", "#d55e00", "#009e73", "#c7629b", "#a6761d", "#3b93c9", "#7f79c4", "#888888",
+	"#d1495b"}
 
 // dashes tell lines apart without colour.
 var dashes = []string{"", "7 4", "2 3", "9 3 2 3", "4 2", "12 4", "1 4", "6 2 2 2 2 2", "3 6"}
@@ -48,10 +49,11 @@ func (p *Plot) SVG() string {
 		"aria-label=\"%s\">\n", width, height, width, height, html.EscapeString(p.Title))
 	b.WriteString("<style>\n" +
 		"text { font: 12px system-ui, sans-serif; fill: #1f2328 }\n" +
+		"text.strong { font-weight: 600 }\n" +
 		".grid { stroke: #8c959f; stroke-opacity: .35; stroke-width: 1 }\n" +
 		"polyline { fill: none }\n" +
 		"@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } }\n</style>\n")
-	fmt.Fprintf(&b, "<text x=\"%d\" y=\"20\" font-weight=\"600\">%s</text>\n", left, html.EscapeString(p.Title))
+	fmt.Fprintf(&b, "<text class=\"strong\" x=\"%d\" y=\"20\">%s</text>\n", left, html.EscapeString(p.Title))
 	for _, v := range x.ticks() {
 		at := x.at(v)
 		fmt.Fprintf(&b, "<line class=\"grid\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>"+
@@ -73,9 +75,9 @@ func (p *Plot) SVG() string {
 		if len(l.X) == 0 {
 			continue
 		}
-		colour, stroke := colours[i%len(colours)], 1.6
+		colour, stroke, class := colours[i%len(colours)], 1.6, ""
 		if l.Strong {
-			stroke = 3.2
+			stroke, class = 3.2, ` class="strong"`
 		}
 		points := make([]string, len(l.X))
 		for j := range l.X {
@@ -88,9 +90,9 @@ func (p *Plot) SVG() string {
 			fmt.Fprintf(&b, "<circle cx=\"%s\" cy=\"%s\" r=\"%.1f\" fill=\"%s\"/>\n", px, py, stroke+1, colour)
 		}
 		last := len(l.X) - 1
-		fmt.Fprintf(&b, "<line stroke=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke-opacity=\".5\"/>"+
-			"<text x=\"%d\" y=\"%.1f\">%s</text>\n", colour, x.at(l.X[last])+4, y.at(l.Y[last]), width-right+12,
-			labels[i], width-right+16, labels[i]+4, html.EscapeString(l.Name))
+		fmt.Fprintf(&b, "<line stroke=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke-opacity=\".8\"/>"+
+			"<text%s x=\"%d\" y=\"%.1f\">%s</text>\n", colour, x.at(l.X[last])+4, y.at(l.Y[last]), width-right+12,
+			labels[i], class, width-right+16, labels[i]+4, html.EscapeString(l.Name))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
