@@ -3,6 +3,7 @@ package memstore
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -138,16 +139,18 @@ func (s *Store) few(owner string, q *latchkey.TokenQuery) (ids []string, few boo
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	a := s.lookup(owner)
-	set := a.holders[q.Role]
+	set, size := maps.Keys(a.holders[q.Role]), len(a.holders[q.Role])
 	switch {
 	case len(q.IDs) > 0:
 		return slices.Compact(slices.Sorted(slices.Values(q.IDs))), true
 	case q.Parent != "":
-		set = a.children[q.Parent]
+		if set, size = a.children[q.Parent].all(), 0; a.children[q.Parent] != nil {
+			size = a.children[q.Parent].size
+		}
 	case q.Role == "":
 		return nil, false
 	}
-	if len(set) > len(a.tokens.m)/16 {
+	if size > len(a.tokens.m)/16 {
 		return nil, false
 	}
 	for t := range set {

@@ -114,7 +114,7 @@ func (a *ownerData) findLive(l *latchkey.LiveLimit) *liveTokens {
 		}
 	}
 	if l.Parent != "" {
-		for t := range a.children[l.Parent] {
+		for t := range a.children[l.Parent].all() {
 			look(t)
 		}
 	} else {

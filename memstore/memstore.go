@@ -83,7 +83,7 @@ type ownerData struct {
 	id           string
 	record       latchkey.Owner // Version 0: none
 	tokens       index[*token]
-	children     map[string]map[*token]struct{} // token id → the tokens it minted
+	children     map[string]*family             // token id → the tokens it minted
 	holders      map[string]map[*token]struct{} // role id → the tokens that name it, revoked and minted ones too
 	heirs        map[string]map[string]struct{} // role id → ids of the roles that inherit it directly
 	roles        index[latchkey.Role]

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -22,6 +23,50 @@ type token struct {
 	roles                                              []string
 	more                                               *more
 	secrets                                            []secret
+	family                                             *family // of its parent; nil: it was not minted, or was removed
+	prev, next                                         *token  // in family
+}
+
+// family is the tokens that one token minted, the newest first. It is a list in the tokens themselves: an entry of a
+// map would take more memory than a token's other entries, and most of the time of a mint.
+type family struct {
+	first *token
+	size  int
+}
+
+func (f *family) add(t *token) {
+	if t.family, t.prev, t.next = f, nil, f.first; t.next != nil {
+		t.next.prev = t
+	}
+	f.first = t
+	f.size++
+}
+
+func (f *family) remove(t *token) {
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		f.first = t.next
+	}
+	t.family, t.prev, t.next = nil, nil, nil
+	f.size--
+}
+
+// all iterates over the family. A nil family is empty.
+func (f *family) all() iter.Seq[*token] {
+	return func(yield func(*token) bool) {
+		if f == nil {
+			return
+		}
+		for t := f.first; t != nil; t = t.next {
+			if !yield(t) {
+				return
+			}
+		}
+	}
 }
 
 // more is what few tokens have.
@@ -74,30 +119,35 @@ func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
 var never = micros(time.Time{})
 
-// set stores a copy of t, without its secrets.
-func (r *token) set(given *latchkey.Token) {
-	t := given.Clone()
+// set stores a copy of t, without its secrets. It copies what Token.Clone does, and not the whole record twice.
+func (r *token) set(t *latchkey.Token) {
 	r.id, r.parent, r.name, r.hint = t.ID, t.Parent, t.Name, t.Hint
 	r.version, r.ownerVersion, r.kind, r.depth = t.Version, t.OwnerVersion, t.Kind, t.Depth
 	r.created, r.used, r.revoked = micros(t.Created), micros(t.Used), micros(t.Revoked)
 	r.notAfter = micros(t.Validity.NotAfter)
 	r.test, r.disabled, r.full, r.signed = t.Test, t.Disabled, t.Full, t.Restrictions.Signed
 	r.damaged = t.Damaged
-	r.roles = t.Roles
+	r.roles = slices.Clone(t.Roles)
 	r.more = nil
-	if t.Origin != "" || t.Reason != "" || t.Public != "" || t.Permissions != nil || t.Restrictions.Domains != nil ||
-		t.Restrictions.Addresses != nil || t.Restrictions.MintFrom != nil || !t.Limits.IsZero() ||
-		!t.Validity.NotBefore.IsZero() || t.Validity.Idle != 0 || t.Extra != nil || t.Client != (latchkey.Client{}) ||
-		t.Rows != nil || t.Forced != nil || t.RoleEnds != nil || t.Attributes != nil || t.ChildAttributes != nil {
-		r.more = &more{
-			origin: t.Origin, reason: t.Reason, public: t.Public,
-			permissions: t.Permissions,
-			domains:     t.Restrictions.Domains, addresses: t.Restrictions.Addresses, mintFrom: t.Restrictions.MintFrom,
-			limits:    t.Limits,
-			notBefore: micros(t.Validity.NotBefore), idle: t.Validity.Idle,
-			extra: t.Extra, client: t.Client, rows: t.Rows, forced: t.Forced, roleEnds: t.RoleEnds,
-			attributes: t.Attributes, childAttributes: t.ChildAttributes,
+	if t.Permissions == nil && t.Restrictions.Domains == nil && t.Restrictions.Addresses == nil &&
+		t.Restrictions.MintFrom == nil && t.Limits.IsZero() && t.Extra == nil && t.Rows == nil && t.Forced == nil &&
+		t.RoleEnds == nil && t.Attributes == nil && t.ChildAttributes == nil {
+		if t.Origin != "" || t.Reason != "" || t.Public != "" || !t.Validity.NotBefore.IsZero() ||
+			t.Validity.Idle != 0 || t.Client != (latchkey.Client{}) {
+			r.more = &more{origin: t.Origin, reason: t.Reason, public: t.Public, client: t.Client,
+				notBefore: micros(t.Validity.NotBefore), idle: t.Validity.Idle}
 		}
+		return
+	}
+	own := t.Clone()
+	r.more = &more{
+		origin: t.Origin, reason: t.Reason, public: t.Public,
+		permissions: own.Permissions,
+		domains:     own.Restrictions.Domains, addresses: own.Restrictions.Addresses, mintFrom: own.Restrictions.MintFrom,
+		limits:    own.Limits,
+		notBefore: micros(t.Validity.NotBefore), idle: t.Validity.Idle,
+		extra: own.Extra, client: t.Client, rows: own.Rows, forced: own.Forced, roleEnds: own.RoleEnds,
+		attributes: own.Attributes, childAttributes: own.ChildAttributes,
 	}
 }
 

@@ -27,8 +27,8 @@ func (s *Store) Write(ctx context.Context, w latchkey.Write) error {
 		return nil
 	}
 	if err := tx.apply(); err != nil {
-		for _, undo := range slices.Backward(tx.undo) {
-			undo()
+		for _, u := range slices.Backward(tx.undo) {
+			tx.revert(&u)
 		}
 		if !known {
 			delete(s.owners, w.Owner)
@@ -83,7 +83,7 @@ type tx struct {
 	s       *Store
 	a       *ownerData
 	w       latchkey.Write
-	undo    []func()
+	undo    []undo
 	added   []*token
 	changes []latchkey.Change
 	listed  map[changeKey]struct{}
@@ -108,7 +108,29 @@ func (tx *tx) reset() {
 	tx.undo, tx.added = undo[:0], added[:0]
 }
 
-func (tx *tx) onUndo(f func()) { tx.undo = append(tx.undo, f) }
+// undo reverts one change. What each mint does needs no closure.
+type undo struct {
+	f       func()   // nil: one of the others
+	added   *token   // it was inserted
+	changed *token   // its secrets were others
+	secrets []secret // of changed
+}
+
+func (tx *tx) onUndo(f func()) { tx.undo = append(tx.undo, undo{f: f}) }
+
+func (tx *tx) revert(u *undo) {
+	switch {
+	case u.f != nil:
+		u.f()
+	case u.added != nil:
+		tx.a.leave(u.added)
+		tx.a.tokens.remove(u.added.id)
+	default:
+		tx.s.unlink(u.changed.secrets...)
+		tx.s.link(u.changed, u.secrets...)
+		u.changed.secrets = u.secrets
+	}
+}
 
 // changed adds a record to the feed, once per transaction.
 func (tx *tx) changed(kind latchkey.ChangeKind, id string) {
@@ -303,15 +325,15 @@ func (tx *tx) putToken(t *latchkey.Token) error {
 		a.tokens.put(r.id, r)
 		a.enter(r)
 		tx.added = append(tx.added, r)
-		tx.onUndo(func() { a.leave(r); a.tokens.remove(r.id) })
+		tx.undo = append(tx.undo, undo{added: r})
 		return nil
 	}
 	if !exists || old.version != t.Version {
 		return latchkey.ErrConflict
 	}
-	before := *old
 	a.touchLive(old)
 	a.leave(old)
+	before := *old
 	old.set(t)
 	old.version++
 	old.used = max(old.used, before.used)
@@ -326,7 +348,15 @@ func (tx *tx) putToken(t *latchkey.Token) error {
 // enter and leave maintain what finds tokens by their parent and by their roles.
 func (a *ownerData) enter(t *token) {
 	if t.parent != "" {
-		addTo(&a.children, t.parent, t)
+		minted := a.children[t.parent]
+		if minted == nil {
+			if a.children == nil {
+				a.children = make(map[string]*family)
+			}
+			minted = &family{}
+			a.children[t.parent] = minted
+		}
+		minted.add(t)
 	}
 	for _, role := range t.roles {
 		addTo(&a.holders, role, t)
@@ -334,7 +364,11 @@ func (a *ownerData) enter(t *token) {
 }
 
 func (a *ownerData) leave(t *token) {
-	removeFrom(a.children, t.parent, t)
+	if minted := t.family; minted != nil {
+		if minted.remove(t); minted.size == 0 {
+			delete(a.children, t.parent)
+		}
+	}
 	for _, role := range t.roles {
 		removeFrom(a.holders, role, t)
 	}
@@ -392,11 +426,7 @@ func (tx *tx) changeSecret(c latchkey.SecretChange) error {
 	}
 	before := t.secrets
 	t.secrets = slices.Clone(before) // never in place: undo restores the old slice
-	tx.onUndo(func() {
-		s.unlink(t.secrets...)
-		s.link(t, before...)
-		t.secrets = before
-	})
+	tx.undo = append(tx.undo, undo{changed: t, secrets: before})
 	switch {
 	case c.Replace:
 		sec := &t.secrets[at]
@@ -446,7 +476,7 @@ func (tx *tx) deleteTokens() error {
 		if !ok {
 			continue // listed twice
 		}
-		for child := range tx.a.children[t.id] {
+		for child := range tx.a.children[t.id].all() {
 			pending = append(pending, child.id)
 		}
 		tx.s.removeToken(t)
