@@ -34,7 +34,6 @@ func TestMassAssignment(t *testing.T) {
 			"attributes", "child_attributes", "full", "rows", "forced", "created", "owner_version", "used", "revoked", "reason",
 			"hint", "public", "damaged", "refused"}},
 		{"POST", "/me/tokens", `"lifetime":1000000000`, []string{"id", "owner", "origin", "kind", "test", "parent",
-			"stateless",
 			"validity", "disabled", "child_attributes"}},
 		{"POST", "/roles", `"name":"x"`, []string{"id", "owner", "version", "origin", "damaged", "coded"}},
 		{"PATCH", role, `"name":"x"`, []string{"id", "owner", "version", "origin", "damaged", "coded"}},

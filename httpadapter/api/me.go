@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
 // Me is the caller.
@@ -136,12 +137,16 @@ type NewMint struct {
 	Rows []latchkey.Condition `json:"rows,omitempty"`
 	// Values that are written into each row it creates.
 	Forced latchkey.Values `json:"forced,omitempty"`
+	// True: a token that is not stored. Its text says all, encrypted, and is longer. It is in no list, lives for a day at
+	// most, mints nothing, and has no limits, idle end or place to mint from. The owner may want stored ones.
+	Stateless bool `json:"stateless,omitempty"`
 }
 
 func (c *call) mintToken(in *NewMint) (Made, error) {
 	n := latchkey.Narrowing{Name: in.Name, Roles: in.Roles, RoleEnds: in.RoleEnds, Permissions: in.Permissions,
 		Restrictions: in.Restrictions, Limits: latchkey.Limits(in.Limits), Lifetime: in.Lifetime, Idle: in.Idle,
-		Extra: in.Extra, Client: in.Client, Attributes: in.Attributes, Rows: in.Rows, Forced: in.Forced}
+		Extra: in.Extra, Client: in.Client, Attributes: in.Attributes, Rows: in.Rows, Forced: in.Forced,
+		Stateless: in.Stateless}
 	var t latchkey.Token
 	var secret latchkey.Secret
 	var err error
@@ -149,6 +154,10 @@ func (c *call) mintToken(in *NewMint) (Made, error) {
 		t, secret, err = c.access.MintFor(c.ctx(), r, n)
 	} else {
 		t, secret, err = c.access.Mint(c.ctx(), n)
+	}
+	if in.Stateless && errors.Is(err, latchkey.ErrNeedsKeyring) {
+		err = httpadapter.Refusal(problem(http.StatusConflict, "not-kept", "Not kept",
+			"The host has no key by which a token could be made that is not stored."), nil)
 	}
 	if err != nil {
 		return Made{}, err
@@ -174,7 +183,8 @@ func meOperations() []*operation {
 				"token and all that its rights come from; without them otherwise."}, (*call).explainMe),
 		handle(operation{id: "mintToken", method: http.MethodPost, path: "/me/tokens", tag: "me",
 			summary: "Mint a token that may do less", text: "The secret is in the reply, and nowhere else. The token ends " +
-				"with the caller's own.",
+				"with the caller's own. One that is stateless has no record: the reply has no Location, and its id serves to " +
+				"revoke it.",
 			status: http.StatusCreated, secret: true, once: true, versioned: true}, (*call).mintToken),
 	}
 }

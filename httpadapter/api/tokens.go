@@ -102,7 +102,9 @@ func (c *call) issueToken(in *NewToken) (Made, error) {
 // made is the reply about a token that was just made. The token exists, and its secret is shown once: so nothing may
 // fail here.
 func (c *call) made(t latchkey.Token, secret string) Made {
-	c.w.Header().Set("Location", c.locate("tokens", t.ID))
+	if !latchkey.IsStateless(t.ID) { // which has no record
+		c.w.Header().Set("Location", c.locate("tokens", t.ID))
+	}
 	refused, _ := c.account.Refusals(c.ctx(), t) // nil after an error
 	return Made{Token: shown(t, refused[t.ID]), Secret: secret}
 }
