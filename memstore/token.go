@@ -21,6 +21,7 @@ type token struct {
 	depth                                              uint8
 	test, disabled, full, signed, damaged, uncommitted bool // uncommitted: inserted by the running Write
 	roles                                              []string
+	client                                             *latchkey.Client // nil: none
 	more                                               *more
 	secrets                                            []secret
 	family                                             *family // of its parent; nil: it was not minted, or was removed
@@ -79,7 +80,6 @@ type more struct {
 	notBefore              int64
 	idle                   time.Duration
 	extra                  []byte
-	client                 latchkey.Client
 	rows                   []latchkey.Condition
 	forced                 latchkey.Values
 	roleEnds               map[string]time.Time
@@ -128,13 +128,16 @@ func (r *token) set(t *latchkey.Token) {
 	r.test, r.disabled, r.full, r.signed = t.Test, t.Disabled, t.Full, t.Restrictions.Signed
 	r.damaged = t.Damaged
 	r.roles = slices.Clone(t.Roles)
-	r.more = nil
+	r.client, r.more = nil, nil
+	if t.Client != (latchkey.Client{}) {
+		r.client = &latchkey.Client{ID: t.Client.ID, Name: t.Client.Name}
+	}
 	if t.Permissions == nil && t.Restrictions.Domains == nil && t.Restrictions.Addresses == nil &&
 		t.Restrictions.MintFrom == nil && t.Limits.IsZero() && t.Extra == nil && t.Rows == nil && t.Forced == nil &&
 		t.RoleEnds == nil && t.Attributes == nil && t.ChildAttributes == nil {
 		if t.Origin != "" || t.Reason != "" || t.Public != "" || !t.Validity.NotBefore.IsZero() ||
-			t.Validity.Idle != 0 || t.Client != (latchkey.Client{}) {
-			r.more = &more{origin: t.Origin, reason: t.Reason, public: t.Public, client: t.Client,
+			t.Validity.Idle != 0 {
+			r.more = &more{origin: t.Origin, reason: t.Reason, public: t.Public,
 				notBefore: micros(t.Validity.NotBefore), idle: t.Validity.Idle}
 		}
 		return
@@ -146,7 +149,7 @@ func (r *token) set(t *latchkey.Token) {
 		domains:     own.Restrictions.Domains, addresses: own.Restrictions.Addresses, mintFrom: own.Restrictions.MintFrom,
 		limits:    own.Limits,
 		notBefore: micros(t.Validity.NotBefore), idle: t.Validity.Idle,
-		extra: own.Extra, client: t.Client, rows: own.Rows, forced: own.Forced, roleEnds: own.RoleEnds,
+		extra: own.Extra, rows: own.Rows, forced: own.Forced, roleEnds: own.RoleEnds,
 		attributes: own.Attributes, childAttributes: own.ChildAttributes,
 	}
 }
@@ -161,12 +164,15 @@ func (r *token) view() latchkey.Token {
 	}
 	t.Restrictions.Signed = r.signed
 	t.Validity.NotAfter = fromMicros(r.notAfter)
+	if r.client != nil {
+		t.Client = *r.client
+	}
 	if m := r.more; m != nil {
 		t.Origin, t.Reason, t.Public = m.origin, m.reason, m.public
 		t.Permissions, t.Limits, t.Extra = m.permissions, m.limits, m.extra
 		t.Restrictions.Domains, t.Restrictions.Addresses, t.Restrictions.MintFrom = m.domains, m.addresses, m.mintFrom
 		t.Validity.NotBefore, t.Validity.Idle = fromMicros(m.notBefore), m.idle
-		t.Client, t.Rows, t.Forced, t.RoleEnds = m.client, m.rows, m.forced, m.roleEnds
+		t.Rows, t.Forced, t.RoleEnds = m.rows, m.forced, m.roleEnds
 		t.Attributes, t.ChildAttributes = m.attributes, m.childAttributes
 	}
 	return t
