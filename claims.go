@@ -155,9 +155,17 @@ func (c *claims) appendRights(b []byte, f uint64) []byte {
 
 // readClaims reads what append appended, and nothing else.
 func readClaims(text string) (*claims, bool) {
-	r := compact.NewReader(text)
-	f := r.Uint()
-	c := &claims{owner: r.Text(), test: f&claimTest != 0, full: f&claimFull != 0}
+	r, c := compact.NewReader(text), &claims{}
+	f := c.readHead(&r)
+	c.readRights(&r, f)
+	// A part that is said to be there is not empty.
+	return c, r.Done() && f < claimEnd && f == c.flags()
+}
+
+// readHead reads all but what appendRights appended, and returns which parts there are.
+func (c *claims) readHead(r *compact.Reader) (f uint64) {
+	f = r.Uint()
+	c.owner, c.test, c.full = r.Text(), f&claimTest != 0, f&claimFull != 0
 	copy(c.parent[:], r.Bytes(len(c.parent)))
 	c.parentVersion, c.ownerVersion = r.Uint(), r.Uint()
 	c.created = r.Int()
@@ -174,15 +182,20 @@ func readClaims(text string) (*claims, bool) {
 		c.client.Name = r.Text()
 	}
 	if f&claimAttributes != 0 {
-		c.attributes = readValues(&r, true)
+		c.attributes = readValues(r, true)
 	}
 	if f&claimExtra != 0 {
 		c.extra = r.Text()
 	}
-	c.readRights(&r, f)
-	// A part that is said to be there is not empty.
-	return c, r.Done() && f < claimEnd && f == c.flags()
+	return f
 }
+
+// claimRights are the parts that appendRights appends, and what the meaning of none of them depends on.
+const claimRights = claimFull | claimRoles | claimRoleEnds | claimPermissions | claimDomains | claimAddresses |
+	claimRows | claimForced
+
+// headFlags are flags of the parts that readHead reads.
+func (c *claims) headFlags() uint64 { return c.flags() &^ claimRights }
 
 func (c *claims) readRights(r *compact.Reader, f uint64) {
 	if f&claimRoles != 0 {

@@ -100,12 +100,7 @@ func (f *follower) markStale() { f.missed.Add(1) }
 // the time, by a reading of this machine's clock that the store's confirmed: since the call, or within that bound.
 func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 	if f.m.opts.MaxStale == 0 {
-		var r epochReading // by pointers: copies of it would take longer than what is compared
-		err := f.epoch(ctx, &r)
-		if err == nil {
-			err = f.follow(ctx, &r)
-		}
-		return r.at, err
+		return f.ensureCurrent(ctx)
 	}
 	clock := f.m.opts.Clock()
 	at := f.m.momentOf(clock)
@@ -118,6 +113,16 @@ func (f *follower) ensureFresh(ctx context.Context) (moment, error) {
 		f.startPoll()
 	}
 	return at, nil
+}
+
+// ensureCurrent is ensureFresh as if MaxStale were 0: what is cached reflects all that was committed before the call.
+func (f *follower) ensureCurrent(ctx context.Context) (moment, error) {
+	var r epochReading // by pointers: copies of it would take longer than what is compared
+	err := f.epoch(ctx, &r)
+	if err == nil {
+		err = f.follow(ctx, &r)
+	}
+	return r.at, err
 }
 
 // age returns how old the cache is, and reports whether that is known. The wall clock may be set, and the monotonic one

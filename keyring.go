@@ -393,10 +393,25 @@ func (k *Keyring) open(sealed []byte, keyID uint32, ad sealData) ([]byte, error)
 // textNonceSize is the length of the nonce of a stateless token's text.
 const textNonceSize = chacha20poly1305.NonceSizeX
 
+// textWork is the memory in which a text is sealed or opened. What an AEAD is given through its interface cannot lie on
+// the stack.
+type textWork struct {
+	body  [tokentext.MaxSealed]byte
+	data  [64]byte
+	nonce [textNonceSize]byte
+}
+
+var textWorks = sync.Pool{New: func() any { return new(textWork) }}
+
+// done gives the memory back, without what was in plain. Used is how many bytes of the body were written.
+func (w *textWork) done(used int) {
+	clear(w.body[:min(used, len(w.body))])
+	textWorks.Put(w)
+}
+
 // textData returns the additional data of a stateless token's text: its head, and the id of the key.
-func textData(head string, keyID []byte) []byte {
-	b := make([]byte, 0, 64)
-	b = append(append(b, "latchkey 1 stateless "...), head...)
+func (w *textWork) textData(head string, keyID []byte) []byte {
+	b := append(append(w.data[:0], "latchkey 1 stateless "...), head...)
 	return append(b, keyID...)
 }
 
@@ -409,32 +424,36 @@ func (k *Keyring) sealText(head string, nonce *[textNonceSize]byte, plain []byte
 	if len(ring) == 0 {
 		return "", ErrNeedsKeyring
 	}
-	body := make([]byte, 0, binary.MaxVarintLen32+len(nonce)+len(plain)+chacha20poly1305.Overhead)
-	body = compact.AppendUint(body, uint64(ring[0].id))
-	data := textData(head, body)
-	body = append(body, nonce[:]...)
-	body = ring[0].text.Seal(body, body[len(body)-len(nonce):], plain, data)
-	return tokentext.Seal(head, body), nil
+	w := textWorks.Get().(*textWork)
+	w.nonce = *nonce
+	body := compact.AppendUint(w.body[:0], uint64(ring[0].id))
+	data := w.textData(head, body)
+	body = append(append(body, nonce[:]...), plain...)
+	at := len(body) - len(plain)
+	body = ring[0].text.Seal(body[:at], w.nonce[:], body[at:], data)
+	text := tokentext.Seal(head, body)
+	w.done(len(body))
+	return text, nil
 }
 
-// openText returns what sealText encrypted. It returns false for a text of another form, for one that was altered or
-// made by somebody else, and for one of a key that is not on the ring. It allocates no more than the text is long, and
-// a little.
+// openText returns what sealText encrypted in a text whose shape is tokentext.Sealed. It returns false for a text that
+// was altered or made by somebody else, and for one of a key that is not on the ring. It allocates no more than the
+// text is long.
 func (k *Keyring) openText(text string) (plain string, nonce [textNonceSize]byte, ok bool) {
-	head, body, ok := tokentext.Unseal(make([]byte, 0, len(text)*3/4), text)
-	if !ok {
-		return "", nonce, false
-	}
+	w := textWorks.Get().(*textWork)
+	head, body := tokentext.UnsealRead(w.body[:0], text)
+	defer w.done(len(body))
 	id, n := binary.Uvarint(body)
-	i := slices.IndexFunc(k.ring(), func(key *ringKey) bool { return uint64(key.id) == id })
+	ring := k.ring()
+	i := slices.IndexFunc(ring, func(key *ringKey) bool { return uint64(key.id) == id })
 	if n <= 0 || n > 1 && body[n-1] == 0 || i < 0 || len(body) < n+len(nonce) {
 		return "", nonce, false
 	}
-	copy(nonce[:], body[n:])
+	copy(w.nonce[:], body[n:])
 	sealed := body[n+len(nonce):]
-	out, err := k.ring()[i].text.Open(sealed[:0], nonce[:], sealed, textData(head, body[:n]))
+	out, err := ring[i].text.Open(sealed[:0], w.nonce[:], sealed, w.textData(head, body[:n]))
 	if err != nil {
 		return "", nonce, false
 	}
-	return string(out), nonce, true
+	return string(out), w.nonce, true
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,9 @@ type Manager struct {
 	lookupRates *Limiter        // of comparisons with one of them
 	ids         *uuidv7.Maker
 	readingSalt [32]byte // of the digests by which the cache has the parents of stateless tokens
+	// readingSeeds are of those that name no roles.
+	readingSeeds [2]maphash.Seed
+	seen         [4096]atomic.Uint64 // of texts of stateless tokens: see seenBefore
 
 	made       time.Time    // by time.Now
 	hostClock  bool         // Options.Clock is not time.Now
@@ -86,6 +90,7 @@ func New(store Store, opts *Options) *Manager {
 	setDefault(&o.KeepRevoked, 30*24*time.Hour)
 	setDefault(&o.SignatureSkew, 15*time.Minute)
 	m.ids = uuidv7.NewMaker(o.Rand)
+	m.readingSeeds = [...]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 	_, _ = rand.Read(m.readingSalt[:]) // it never fails, and ends the program if the system has no randomness
 	m.cache = tokencache.New[compiled, principal](max(o.CacheTokens, 0))
 	m.followers.Store(new([]*follower))
@@ -290,6 +295,11 @@ func (m *Manager) write(ctx context.Context, w Write) error {
 	if w.ID, err = m.ids.New(now); err != nil {
 		return err
 	}
+	return m.writeAs(ctx, &w, now)
+}
+
+// writeAs is write of what has its id already, at the time now, in µs.
+func (m *Manager) writeAs(ctx context.Context, w *Write, now int64) error {
 	w.At = fromMicros(now)
 	for i := range w.Events {
 		w.Events[i].At = w.At
@@ -298,7 +308,7 @@ func (m *Manager) write(ctx context.Context, w Write) error {
 	if len(w.Events) > 0 {
 		w.Seal = m.opts.Keyring.auditKey().sealer(w.Owner, w.Events)
 	}
-	if err := fault.UntilKnown(ctx, func() error { return m.store.Write(ctx, w) }); err != nil {
+	if err := fault.UntilKnown(ctx, func() error { return m.store.Write(ctx, *w) }); err != nil {
 		if !w.Silent && errors.Is(err, ErrUnknownOutcome) {
 			m.markStale(w.Owner)
 		}

@@ -62,7 +62,7 @@ func (a Access) mintObserved(ctx context.Context, n *Narrowing, r *Request) (Tok
 	}
 	err := retry(ctx, func() (err error) { // the parent may have changed since it was read
 		told.Tries++
-		t, s, err = a.mint(ctx, n, r)
+		t, s, err = a.mint(ctx, n, r, told.Tries > 1)
 		return err
 	})
 	if observed {
@@ -86,7 +86,18 @@ func mintOutcome(err error) string {
 	return classOf(err)
 }
 
-func (a Access) mint(ctx context.Context, n *Narrowing, r *Request) (Token, Secret, error) {
+// minting is what a mint writes, in one piece of memory.
+type minting struct {
+	token  [1]Token
+	secret [1]SecretChange
+	record SecretRecord
+	client [1]Client
+	parent [1]Ref
+	write  Write
+}
+
+// mint makes one try. Again says that the store is to be read, because the one before found another parent there.
+func (a Access) mint(ctx context.Context, n *Narrowing, r *Request, again bool) (Token, Secret, error) {
 	m := a.m
 	fail := func(err error) (Token, Secret, error) { return Token{}, Secret{}, err }
 	if err := a.mayBeParent(); err != nil {
@@ -98,120 +109,136 @@ func (a Access) mint(ctx context.Context, n *Narrowing, r *Request) (Token, Secr
 	if n.Stateless {
 		return a.mintStateless(ctx, n, r != nil)
 	}
-	a, f, err := m.reverify(ctx, a)
+	a, up, at, err := m.reverifyParent(ctx, a, true, again)
 	if err != nil {
 		return fail(err)
 	}
+	f := up.found
 	parent, policy := &f.Token, &f.Owner.Policy
 	if r != nil {
 		if err := m.repeated(ctx, parent.Owner, parent.ID, r); err != nil {
 			return fail(err)
 		}
 	}
-	at, err := m.follower(a.who.feed).confirmedTime(ctx)
-	if err != nil {
-		return fail(err)
-	}
-	t, check, err := a.minted(ctx, n, &f, at)
+	x := &minting{}
+	t, w, rec := &x.token[0], &x.write, &x.record
+	check, err := a.minted(ctx, n, up, at, t)
 	if err != nil {
 		return fail(err)
 	}
 	now := m.creationTime(at)
-	ownerVersion := f.Owner.Version // a copy: what a Write points to is allocated
-	w := Write{RequireTokens: []Ref{{ID: parent.ID, Version: parent.Version}}, RequireOwner: &ownerVersion}
+	x.parent[0] = Ref{ID: parent.ID, Version: parent.Version}
+	w.RequireTokens, w.RequireOwner = x.parent[:], &f.Owner.Version
 	if n.Client.ID != "" {
-		w.Clients = []Client{t.Client}
+		x.client[0] = t.Client
+		w.Clients = x.client[:]
 	}
-	text, err := m.newText(t.Kind, t.Test, t.Owner)
+	var random mintRandom
+	if err := tokentext.ReadRandom(m.opts.Rand, random[:]); err != nil {
+		return fail(err)
+	}
+	text, err := m.newTextOf(t.Kind, t.Test, t.Owner, random.text())
 	if err != nil {
 		return fail(err)
 	}
-	if t.ID, err = m.ids.NewText(now); err != nil {
-		return fail(err)
-	}
+	t.ID = uuidv7.Text(m.ids.From(now, random.id()))
 	made, err := f.Owner.clampCreation(now)
 	if err != nil {
 		return fail(err)
 	}
-	rec, err := m.newSecretRecord(&t, text, made)
-	if err != nil {
+	if *rec, err = m.newSecretRecord(t, text, made); err != nil {
 		return fail(err)
 	}
 	// Silent: no cached answer can depend on a new token. By default it leaves no audit event: the token itself records
 	// the mint.
 	w.Owner, w.Silent, w.Live = t.Owner, true, f.Owner.live(parent.ID, m.expiryTime(at))
-	w.Tokens, w.Secrets = []Token{t}, []SecretChange{{TokenID: t.ID, Add: &rec}}
-	t.Version = 1
-	e := Event{Actor: parent.ID, Action: "token.mint", Object: t.ID}
-	if a.from.IsValid() {
-		e.From = a.from.String()
+	x.secret[0] = SecretChange{TokenID: t.ID, Add: rec}
+	w.Tokens, w.Secrets = x.token[:], x.secret[:]
+	out := *t
+	out.Version = 1
+	if policy.AuditMints || r != nil {
+		e := Event{Actor: parent.ID, Action: "token.mint", Object: t.ID}
+		if a.from.IsValid() {
+			e.From = a.from.String()
+		}
+		if policy.AuditMints {
+			e.After = auditJSON(out)
+			w.Events = []Event{e}
+		}
+		if r != nil {
+			r.record(w, parent.ID, &e)
+		}
 	}
-	if policy.AuditMints {
-		e.After = auditJSON(t)
-		w.Events = []Event{e}
-	}
-	if r != nil {
-		r.record(&w, parent.ID, &e)
-	}
-	if err := m.written(ctx, t.Owner, parent.ID, r, m.write(ctx, w)); err != nil {
+	w.ID = m.ids.From(now, random.write())
+	if err := m.written(ctx, t.Owner, parent.ID, r, m.writeAs(ctx, w, now)); err != nil {
 		return fail(a.reportRefusal(ctx, err))
 	}
 	check.saved(ctx)
-	return t, newSecret(text), nil
+	return out, newSecret(text), nil
 }
 
-// minted returns the record that n makes of the parent f, without what depends on its text. A is the parent, verified
-// again, at the time at. It also returns the check that is to be told when the token is saved.
-func (a Access) minted(ctx context.Context, n *Narrowing, f *Found, at moment) (Token, catalogueCheck, error) {
-	m, parent, policy := a.m, &f.Token, &f.Owner.Policy
-	fail := func(err error) (Token, catalogueCheck, error) { return Token{}, catalogueCheck{}, err }
+// mintRandom is the random bytes of one mint. They are read at once, because each read is a call of the system. None is
+// kept for a later mint: a copy of the process, as a virtual machine makes one, would use them a second time.
+type mintRandom [tokentext.TextRandom + 16 + 16]byte
+
+func (r *mintRandom) text() []byte    { return r[:tokentext.TextRandom] }
+func (r *mintRandom) id() [16]byte    { return [16]byte(r[tokentext.TextRandom:]) }
+func (r *mintRandom) write() [16]byte { return [16]byte(r[tokentext.TextRandom+16:]) }
+
+// minted sets in t the record that n makes of the parent up, without what depends on its text. A is the parent,
+// verified again, at the time at. It returns the check that is to be told when the token is saved.
+func (a Access) minted(ctx context.Context, n *Narrowing, up *parentReading, at moment,
+	t *Token) (check catalogueCheck, err error) {
+	m, f := a.m, up.found
+	parent, policy := &f.Token, &f.Owner.Policy
 	nl, err := a.mayMint(ctx, n, f)
 	if err != nil {
-		return fail(a.reportRefusal(ctx, err))
+		return check, a.reportRefusal(ctx, err)
 	}
-	check := m.checkSaved(cmp.Or(n.Origin, parent.Origin))
+	check = m.checkSaved(cmp.Or(n.Origin, parent.Origin))
 	if err := check.changed("Permissions", nil, n.Permissions); err != nil {
-		return fail(err)
+		return check, err
 	}
 	if err := check.rows("Rows", n.Rows, n.Forced); err != nil {
-		return fail(err)
+		return check, err
 	}
-	if err := a.checkSize(ctx, &nl); err != nil {
-		return fail(err)
+	if err := a.checkSize(ctx, &nl, up.size); err != nil {
+		return check, err
 	}
-	s := Settings{Name: n.Name, Roles: nl.layer.roles, RoleEnds: nl.layer.ends, Permissions: nl.layer.rules,
-		Restrictions: n.Restrictions, Limits: n.Limits, Extra: n.Extra}
+	*t = Token{Owner: parent.Owner, Kind: KindAccess, Test: parent.Test, Parent: parent.ID, Depth: parent.Depth + 1,
+		Origin: n.Origin, Client: nl.client, Full: nl.layer.full, Rows: nl.layer.rows, Forced: nl.layer.forced,
+		Settings: Settings{Name: n.Name, Roles: nl.layer.roles, RoleEnds: nl.layer.ends, Permissions: nl.layer.rules,
+			Restrictions: n.Restrictions, Limits: n.Limits, Extra: n.Extra}}
+	s := &t.Settings
 	now := m.creationTime(at)
 	lifetime, idle := policy.clampMint(n.Lifetime, n.Idle)
 	s.Validity = Validity{NotAfter: clampEnd(fromMicros(now), lifetime, f), Idle: idle}
 	if over(s.Validity.NotAfter, m.expiryTime(at)) {
-		return fail(fmt.Errorf("%w: the clocks were set back, and the token would be expired", ErrUnavailable))
+		return check, fmt.Errorf("%w: the clocks were set back, and the token would be expired", ErrUnavailable)
 	}
 	if s.RoleEnds, err = clampRoleEnds(s.RoleEnds, s.Roles, f, m.expiryTime(at)); err != nil {
-		return fail(err)
+		return check, err
 	}
 	if n.Origin == "" {
 		if err := m.checkNewNames(ctx, a.who.owner, n.Name, n.Client); err != nil {
-			return fail(err)
+			return check, err
 		}
 	}
 	// resolveNarrowing has validated the rules and the restrictions.
-	if err := checkNameAndRoles(KindAccess, &s); err != nil {
-		return fail(err)
+	if err := checkNameAndRoles(KindAccess, s); err != nil {
+		return check, err
 	}
-	if err := checkBounds(KindAccess, &s); err != nil {
-		return fail(err)
+	if err := checkBounds(KindAccess, s); err != nil {
+		return check, err
 	}
 	if err := checkText("Origin", n.Origin, 0, maxOrigin); err != nil {
-		return fail(err)
+		return check, err
 	}
-	t := Token{Owner: parent.Owner, Kind: KindAccess, Test: parent.Test, Parent: parent.ID, Depth: parent.Depth + 1,
-		Origin: n.Origin, Settings: s, Client: nl.client, Full: nl.layer.full, Rows: nl.layer.rows, Forced: nl.layer.forced}
 	if nl.attributes != nil {
 		t.Attributes, t.ChildAttributes = nl.attributes.values.clone(), slices.Clone(nl.attributes.child)
 	}
 	t.OwnerVersion = f.Owner.Version
-	return t, check, nil
+	return check, nil
 }
 
 // mayBeParent returns an error for an Access without a token, or that may do less than its token.
@@ -268,8 +295,9 @@ func (a Access) mayMint(ctx context.Context, n *Narrowing, f *Found) (resolvedNa
 
 // checkSize returns an error if the rows of a mint would be too large together with those of its ancestors. It composes
 // them only if they may be too large by their sizes, which is rare: the roles that a mint names are its parent's.
-func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing) error {
-	whole := a.set.policy.size()
+//
+// Whole is the size of the parent's policy.
+func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing, whole size) error {
 	own := whole // which includes what the roles it names give
 	if !nl.layer.full {
 		for _, id := range nl.roles {
@@ -383,14 +411,16 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 	if err != nil {
 		return none, err
 	}
-	as := a // as the new token: the root of its chain is that of a
-	as.who = a.who.as(client, attributes)
-	given, missing := forced.resolve(as.lookup)
-	if missing != "" {
-		return none, fmt.Errorf("%w: field %q refers to %v, which the new token has no value for, or a list",
-			ErrForced, missing, forced[missing])
+	if forced.hasRefs() {
+		as := a // as the new token: the root of its chain is that of a
+		as.who = a.who.as(client, attributes)
+		given, missing := forced.resolve(as.lookup)
+		if missing != "" {
+			return none, fmt.Errorf("%w: field %q refers to %v, which the new token has no value for, or a list",
+				ErrForced, missing, forced[missing])
+		}
+		forced = given
 	}
-	forced = given
 	for field, mine := range forced {
 		if slices.ContainsFunc(slices.Concat(a.set.narrowLayers, a.set.layers), func(up layer) bool {
 			v, ok := up.forced[field]
@@ -516,6 +546,11 @@ func (a Access) narrowClient(c Client) (Client, error) {
 
 // newText returns a random text for a new token, with the slot of its owner.
 func (m *Manager) newText(kind Kind, test bool, owner string) (string, error) {
+	return m.newTextOf(kind, test, owner, nil)
+}
+
+// newTextOf is newText that begins with random bytes, if they are not nil: see tokentext.New.
+func (m *Manager) newTextOf(kind Kind, test bool, owner string, random []byte) (string, error) {
 	prefix := textPrefix(kind, test)
 	if prefix == "" {
 		return "", fmt.Errorf("%w: unknown kind %d", ErrInvalid, kind)
@@ -524,7 +559,7 @@ func (m *Manager) newText(kind Kind, test bool, owner string) (string, error) {
 	if slot > MaxSlot {
 		return "", fmt.Errorf("%w: the store names slot %d, and %d is the highest", ErrUnavailable, slot, MaxSlot)
 	}
-	return tokentext.New(m.opts.Rand, prefix, m.opts.Prefix, uint16(slot))
+	return tokentext.NewOf(random, m.opts.Rand, prefix, m.opts.Prefix, uint16(slot))
 }
 
 // newSecretRecord returns the record of a token's text. It sets in t what of the text may be shown, and Created if that

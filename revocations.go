@@ -141,30 +141,36 @@ func (r *revocations) drop(now int64) {
 }
 
 // before returns the time, in µs, before which the stateless tokens of a chain and a client are revoked, by what is not
-// about one token alone. 0: none is. T has the owner and the client, and up are the records of its parent.
-func (r *revocations) before(t *Token, up *Found) (before int64) {
+// about one token alone. 0: none is. Client is the client's id, and up are the records of the parent, of the same owner.
+func (r *revocations) before(client string, up *Found) (before int64) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if len(r.of) == 0 {
 		return 0
 	}
-	before = max(r.of[revocationKey{t.Owner, RevokedOwner, ""}].before,
-		r.of[revocationKey{t.Owner, RevokedClient, clientRevocationID(t.Client.ID)}].before)
+	owner := up.Token.Owner
+	before = max(r.of[revocationKey{owner, RevokedOwner, ""}].before,
+		r.of[revocationKey{owner, RevokedClient, clientRevocationID(client)}].before)
 	for i := -1; i < len(up.Ancestors); i++ {
-		before = max(before, r.of[revocationKey{t.Owner, RevokedParent, up.inChain(i).ID}].before)
+		before = max(before, r.of[revocationKey{owner, RevokedParent, up.inChain(i).ID}].before)
 	}
 	return before
 }
 
-// revoked reports whether a stateless token is revoked. Up are the records of its parent.
-func (r *revocations) revoked(t *Token, up *Found) bool {
-	made := micros(t.Created)
-	if made < r.before(t, up) {
+// revoked reports whether a stateless token is revoked that was made at a time, in µs. Client and up are as for before.
+func (r *revocations) revoked(id [16]byte, client string, made int64, up *Found) bool {
+	r.mu.RLock()
+	none := len(r.of) == 0
+	r.mu.RUnlock()
+	if none {
+		return false
+	}
+	if made < r.before(client, up) {
 		return true
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return made < r.of[revocationKey{t.Owner, RevokedToken, t.ID}].before
+	return made < r.of[revocationKey{up.Token.Owner, RevokedToken, uuidv7.Text(id)}].before
 }
 
 // knowRevocations returns once all revocations are known that the cache's epoch of the feed holds, which it returns. It

@@ -1,15 +1,20 @@
 package latchkey
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/compact"
 	"github.com/latchkey-go/latchkey/internal/fault"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
@@ -47,11 +52,52 @@ type parentReading struct {
 	found *Found
 	chain []Token   // the token and its ancestors: those of what it minted
 	set   *compiled // what was compiled of it
+	size  size      // of its policy
+
+	good      bool  // the records let it in when they were read
+	idles     bool  // it or an ancestor ends by not being used
+	notBefore int64 // µs: it and its ancestors work from then on
+	chainEnds int64 // µs: it and its ancestors have their ends then, whatever their roles have
+
+	shared [32]atomic.Pointer[sharedRights] // of what it minted, by a hash of sharedRights.of
 }
 
+// sharedRights are the rights that stateless tokens of one parent have in common, if their claims about them are the
+// same. A text of which they are known costs no compilation, and its claims about them are not even read: what is
+// encrypted alike says the same. They last as long as the reading of the parent, and depend on the same records.
+type sharedRights struct {
+	of   rightsClaims
+	set  *compiled
+	key  rightsKey
+	deps []dependency
+}
+
+// rightsClaims is what the claims of a token say of its rights.
+type rightsClaims struct {
+	flags uint64 // those of claimRights
+	text  string // what appendRights has appended
+}
+
+func (up *parentReading) sharedAt(m *Manager, of rightsClaims) *atomic.Pointer[sharedRights] {
+	return &up.shared[maphash.Comparable(m.readingSeeds[0], of)%uint64(len(up.shared))]
+}
+
+// works reports whether verifyRecords says so of a reading that the cache has, before its record ends. False: ask it.
+// Only the time can make a difference: the cache drops the reading when a record has changed.
+func (up *parentReading) works(at moment) bool { return up.good && !up.idles && at.us >= up.notBefore }
+
 // parentKey returns where the cache has the reading of a parent, with roles that its minted tokens name besides its
-// own. It begins with random bytes, so that nobody can present a text with this digest.
-func (m *Manager) parentKey(owner string, id [16]byte, roles []string) [32]byte {
+// own. It is made with random bytes, so that nobody can present a text with this digest. Two may be the same by chance:
+// look at whose the reading is.
+func (m *Manager) parentKey(owner string, id [16]byte, roles []string) (sum [32]byte) {
+	if len(roles) == 0 {
+		key := parentID{owner, id}
+		a, b := maphash.Comparable(m.readingSeeds[0], key), maphash.Comparable(m.readingSeeds[1], key)
+		binary.LittleEndian.PutUint64(sum[:8], a)
+		binary.LittleEndian.PutUint64(sum[8:], b)
+		copy(sum[16:], id[:])
+		return sum
+	}
 	b := make([]byte, 0, 256)
 	b = append(append(b, m.readingSalt[:]...), id[:]...)
 	b = append(binary.AppendUvarint(b, uint64(len(owner))), owner...)
@@ -61,6 +107,26 @@ func (m *Manager) parentKey(owner string, id [16]byte, roles []string) [32]byte 
 	return sha256.Sum256(b)
 }
 
+type parentID struct {
+	owner string
+	id    [16]byte
+}
+
+// cachedParent is parent by what the cache has.
+func (m *Manager) cachedParent(sum *[32]byte, owner string, id [16]byte,
+	now int64) (up *parentReading, a Access, ok bool) {
+	hit, ok := m.cache.Lookup(sum)
+	if !ok {
+		return nil, a, false
+	}
+	r, set, who, ok := m.cache.Live(&hit, sum)
+	if !ok || now >= r.Ends || who.facts == nil || who.facts.reading == nil || who.facts.reading.set != set ||
+		r.ID != id || who.owner != owner {
+		return nil, a, false
+	}
+	return who.facts.reading, Access{set: set, who: who, m: m, id: id, ends: r.Ends}, true
+}
+
 // parent returns what the store says of a token, and its rights. What the cache has counts,
 // which is as fresh as the last ensureFresh. Cached reports whether it was used. With again the store is read.
 // More are roles that the rights are to know besides the token's own. The result must not be changed.
@@ -68,10 +134,9 @@ func (m *Manager) parent(ctx context.Context, feed *follower, owner string, id [
 	again bool) (up *parentReading, a Access, cached bool, err error) {
 	sum := m.parentKey(owner, id, more)
 	now := m.expiryTime(at)
-	if hit, ok := m.cache.Lookup(&sum); ok && !again {
-		r, set, who, ok := m.cache.Live(&hit, &sum)
-		if ok && now < r.Ends && who.facts != nil && who.facts.reading != nil && who.facts.reading.set == set {
-			return who.facts.reading, Access{set: set, who: who, m: m, id: id, ends: r.Ends}, true, nil
+	if !again {
+		if up, a, ok := m.cachedParent(&sum, owner, id, now); ok {
+			return up, a, true, nil
 		}
 	}
 	resets := m.cache.Resets()
@@ -93,7 +158,13 @@ func (m *Manager) parent(ctx context.Context, feed *follower, owner string, id [
 		of = *e.Principal.facts
 	}
 	set := e.Value
-	of.reading = &parentReading{&found, append([]Token{found.Token}, found.Ancestors...), set}
+	of.reading = &parentReading{found: &found, chain: append([]Token{found.Token}, found.Ancestors...), set: set,
+		size: set.policy.size(), idles: idles(&found)}
+	of.reading.chainEnds = cmp.Or(of.ends, e.Ends)
+	of.reading.good = m.verifyRecords(&found, at) == nil
+	for i := range of.reading.chain {
+		of.reading.notBefore = max(of.reading.notBefore, micros(of.reading.chain[i].Validity.NotBefore))
+	}
 	e.Principal.facts, e.Alone, e.Resets = &of, true, resets
 	feed.cached.Put(sum, *e)
 	return of.reading, Access{set: set, who: &e.Principal, m: m, id: id, ends: e.Ends}, false, nil
@@ -144,19 +215,23 @@ func rolesLacking(c *claims, f *Found) (more []string) {
 	return more
 }
 
-// reverifyCached is reverify for a parent of a stateless token: what the cache has counts, which is as fresh as a
-// Verify is. It returns the time.
-func (m *Manager) reverifyCached(ctx context.Context, a Access) (Access, Found, moment, error) {
-	fail := func(err error) (Access, Found, moment, error) { return Access{}, Found{}, moment{}, err }
+// reverifyParent is reverify for the parent of a mint, of what the cache has: it also returns what is known of the
+// parent, and the time. Now says that all that was committed before the call counts. Otherwise the parent is as fresh
+// as a Verify is. With again the store is read.
+func (m *Manager) reverifyParent(ctx context.Context, a Access,
+	now, again bool) (Access, *parentReading, moment, error) {
+	fail := func(err error) (Access, *parentReading, moment, error) { return Access{}, nil, moment{}, err }
 	feed := m.follower(a.who.feed)
-	at, err := feed.ensureFresh(ctx)
+	at, err := moment{}, error(nil)
+	if now {
+		at, err = feed.ensureCurrent(ctx)
+	} else {
+		at, err = feed.ensureFresh(ctx)
+	}
 	if err != nil {
 		return fail(err)
 	}
-	if _, err := feed.knowRevocations(ctx); err != nil {
-		return fail(err)
-	}
-	for again := false; ; again = true {
+	for ; ; again = true {
 		up, b, cached, err := m.parent(ctx, feed, a.who.owner, a.id, nil, at, again)
 		if errors.Is(err, ErrNotFound) {
 			m.report(ctx, a.refusal(ErrUnknownToken, reasonDeleted))
@@ -164,9 +239,10 @@ func (m *Manager) reverifyCached(ctx context.Context, a Access) (Access, Found, 
 		} else if err != nil {
 			return fail(fault.Unavailable(err))
 		}
-		f := up.found
-		err = m.verifyRecords(f, at)
-		if errors.Is(err, ErrExpired) && cached && idles(f) {
+		if !cached || !up.works(at) {
+			err = m.verifyRecords(up.found, at)
+		}
+		if errors.Is(err, ErrExpired) && cached && up.idles {
 			continue // it may have been used elsewhere meanwhile
 		}
 		if err == nil {
@@ -176,7 +252,7 @@ func (m *Manager) reverifyCached(ctx context.Context, a Access) (Access, Found, 
 		if err != nil {
 			return fail(a.reportRefusal(ctx, err))
 		}
-		return b, *f, at, nil
+		return b, up, at, nil
 	}
 }
 
@@ -230,18 +306,23 @@ func (a Access) mintStateless(ctx context.Context, n *Narrowing, forRequest bool
 	if err := n.mayBeStateless(forRequest); err != nil {
 		return fail(err)
 	}
-	a, f, at, err := a.m.reverifyCached(ctx, a)
+	a, up, at, err := a.m.reverifyParent(ctx, a, false, false)
 	if err != nil {
 		return fail(err)
 	}
-	if err := f.Owner.Policy.letsStateless(); err != nil {
+	feed := a.m.follower(a.who.feed)
+	if _, err := feed.knowRevocations(ctx); err != nil {
 		return fail(err)
 	}
-	t, check, err := a.minted(ctx, n, &f, at)
+	if err := up.found.Owner.Policy.letsStateless(); err != nil {
+		return fail(err)
+	}
+	var t Token
+	check, err := a.minted(ctx, n, up, at, &t)
 	if err != nil {
 		return fail(err)
 	}
-	text, err := a.m.sealToken(&t, &f, a.m.follower(a.who.feed), at)
+	text, err := a.m.sealToken(&t, up.found, feed, at)
 	if err != nil {
 		return fail(a.reportRefusal(ctx, err))
 	}
@@ -260,7 +341,7 @@ func (m *Manager) sealToken(t *Token, f *Found, feed *follower, at moment) (stri
 	if err != nil {
 		return "", err
 	}
-	if before := feed.revoked.before(t, f); before > made {
+	if before := feed.revoked.before(t.Client.ID, f); before > made {
 		if before-now > 3*aheadBound.Microseconds() { // no Manager dates one so
 			return "", fmt.Errorf("%w: the stateless tokens of its parent, client or owner are revoked until %s", ErrDenied,
 				fromMicros(before).Format(time.RFC3339))
@@ -297,7 +378,7 @@ func (m *Manager) sealToken(t *Token, f *Found, feed *follower, at moment) (stri
 			"leave Stateless out", ErrInvalid, len(text), tokentext.MaxSealed)
 	}
 	t.Version, t.Created, t.Validity.NotAfter = 1, fromMicros(made), fromMicros(c.ends)
-	t.ID, t.Hint = uuidv7.Text(statelessID(c, &nonce)), tokentext.Hint(text)
+	t.ID, t.Hint = uuidv7.Text(statelessID(c.created, &nonce)), tokentext.Hint(text)
 	return text, nil
 }
 
@@ -316,8 +397,8 @@ func attributesBeside(all, parents Attributes) (added Attributes) {
 }
 
 // statelessID returns the id of a stateless token. The text need not hold it: it follows from the nonce.
-func statelessID(c *claims, nonce *[textNonceSize]byte) [16]byte {
-	return uuidv7.Unstored(c.created, [8]byte(nonce[:8]))
+func statelessID(created int64, nonce *[textNonceSize]byte) [16]byte {
+	return uuidv7.Unstored(created, [8]byte(nonce[:8]))
 }
 
 // isSealed reports whether a text has the form of a stateless token's, and this process could read it.
@@ -335,10 +416,16 @@ func (m *Manager) openToken(text string) (plain string, c *claims, id [16]byte, 
 	if !ok {
 		return "", nil, id, false
 	}
+	c, id, ok = readToken(plain, &nonce)
+	return plain, c, id, ok
+}
+
+// readToken reads what a text holds.
+func readToken(plain string, nonce *[textNonceSize]byte) (c *claims, id [16]byte, ok bool) {
 	if c, ok = readClaims(plain); !ok {
-		return "", nil, id, false // a later version wrote it
+		return nil, id, false // a later version wrote it
 	}
-	return plain, c, statelessID(c, &nonce), true
+	return c, statelessID(c.created, nonce), true
 }
 
 // foundBy returns the records of a stateless token, from those of its parent. It returns ErrParent if the parent is not
@@ -369,7 +456,7 @@ func (c *claims) foundBy(from *parentReading, id [16]byte, revoked *revocations)
 	if t.Test != up.Test {
 		return Found{Token: t}, ErrParent
 	}
-	if revoked.revoked(&t, f) {
+	if revoked.revoked(id, t.Client.ID, c.created, f) {
 		t.Revoked = t.Created
 	}
 	return Found{Token: t, Ancestors: from.chain, Roles: f.Roles, Owner: f.Owner, Feed: f.Feed}, nil
@@ -382,7 +469,8 @@ type statelessFound struct {
 	feed   *follower
 	at     moment
 	latest uint64
-	cached bool // what the cache has of the parent was used
+	up     *parentReading // nil: it was read with roles besides its own
+	cached bool           // what the cache has of the parent was used
 }
 
 // findStateless returns the records of a stateless token. Those of its parent are as fresh as what a Verify finds in
@@ -427,13 +515,22 @@ func (m *Manager) findStateless(ctx context.Context, c *claims, id [16]byte, aga
 	}
 	if s.Epoch, s.latest = epoch, up.found.Epoch; beside {
 		s.latest = math.MaxUint64 // those roles are read apart, and no epoch comes with them
+	} else {
+		s.up = up
 	}
 	return s, nil
 }
 
 // verifySealed verifies a request against the text of a stateless token, and caches the token.
 func (m *Manager) verifySealed(ctx context.Context, p *Presented, owner, text string, sum [32]byte) (Access, error) {
-	plain, c, id, ok := m.openToken(text)
+	plain, nonce, ok := m.opts.Keyring.openText(text)
+	if !ok {
+		return m.verifyNone(ctx)
+	}
+	if a, ok, err := m.verifyKnown(ctx, p, owner, plain, &nonce, &sum); ok {
+		return a, err
+	}
+	c, id, ok := readToken(plain, &nonce)
 	if !ok {
 		return m.verifyNone(ctx)
 	}
@@ -454,6 +551,116 @@ func (m *Manager) verifySealed(ctx context.Context, p *Presented, owner, text st
 	}
 	m.verified(ctx, &v)
 	return a, err
+}
+
+// verifyKnown is verifySealed where the cache has the parent, and knows the rights that the claims ask for. It reads
+// and builds no record. Ok is false unless it let the token in or found its rate exceeded: then nothing has happened yet,
+// and the records are to be asked. So each of its conditions may be stricter than that of verifyFound, and none laxer.
+func (m *Manager) verifyKnown(ctx context.Context, p *Presented, owner, plain string, nonce *[textNonceSize]byte,
+	sum *[32]byte) (a Access, ok bool, err error) {
+	var c claims
+	r := compact.NewReader(plain)
+	flags := c.readHead(&r)
+	rights := r.Rest()
+	if r.Failed() || flags >= claimEnd || flags&^claimRights != c.headFlags() ||
+		flags&(claimAttributes|claimRoleEnds) != 0 || owner != "" && c.owner != owner || c.test != p.Test ||
+		p.Signature != nil {
+		return a, false, nil
+	}
+	resets := m.cache.Resets()
+	feed, err := m.feedOf(c.owner)
+	if err != nil {
+		return a, false, nil
+	}
+	at, err := feed.ensureFresh(ctx)
+	if err != nil {
+		return a, false, nil
+	}
+	epoch, err := feed.knowRevocations(ctx)
+	if err != nil {
+		return a, false, nil
+	}
+	now := m.expiryTime(at)
+	key := m.parentKey(c.owner, c.parent, nil)
+	up, parent, ok := m.cachedParent(&key, c.owner, c.parent, now)
+	if !ok || !up.works(at) || now >= c.ends {
+		return a, false, nil
+	}
+	t, client, id := &up.found.Token, c.client, statelessID(c.created, nonce)
+	if client == (Client{}) {
+		client = t.Client
+	}
+	switch {
+	case t.Version < c.parentVersion, micros(t.Created) != c.parentCreated, t.Test != c.test,
+		t.Client.ID != "" && client.ID != t.Client.ID, c.created < micros(up.found.Owner.NotBefore),
+		c.ownerVersion < up.found.Owner.Since, feed.revoked.revoked(id, client.ID, c.created, up.found):
+		return a, false, nil
+	}
+	of := rightsClaims{flags & claimRights, rights}
+	known := up.sharedAt(m, of).Load()
+	if known == nil || known.of != of {
+		return a, false, nil
+	}
+	who, ends := c.principal(up, parent.who, client, plain), min(c.ends, parent.ends)
+	if who.facts.ends == ends {
+		who.facts.ends = 0
+	}
+	a = Access{set: known.set, who: who, m: m, id: id, from: p.Address, ends: ends}
+	if known.set.restrict != nil {
+		if err := m.verifyRequest(ctx, p, a, now); err != nil {
+			return Access{}, false, nil
+		}
+	}
+	if known.set.limits != nil {
+		err = m.verifyRate(a, at)
+	}
+	if m.seenBefore(sum) {
+		feed.cached.Put(*sum, entry{ID: id, Owner: who.owner, Epoch: epoch, Latest: up.found.Epoch, Resets: resets,
+			Ends: ends, Key: known.key, Value: known.set, Deps: known.deps, Principal: *who, Alone: true})
+	}
+	if err != nil {
+		err = a.reportRefusal(ctx, err)
+		m.verified(ctx, &Verification{Outcome: outcomeOf(err), Source: SourceCache, Kind: KindAccess, Owner: who.owner,
+			Err: err})
+		return Access{}, true, err
+	}
+	if m.opts.Observer.Verified != nil {
+		m.verifiedCached(ctx, who)
+	}
+	return a, true, nil
+}
+
+// principal returns what a token stands for that has no attributes of its own. The end of its chain is in facts.ends.
+func (c *claims) principal(up *parentReading, parent *principal, client Client, plain string) *principal {
+	one := &struct {
+		who principal
+		of  facts
+	}{}
+	one.of = facts{name: c.name, extra: c.extra, claims: plain, parent: c.parent, ends: min(c.ends, up.chainEnds),
+		attributes: parent.facts.attributes}
+	one.who = principal{owner: parent.owner, root: cmp.Or(parent.root, up.found.Token.ID), client: client,
+		facts: &one.of, kind: KindAccess, test: parent.test, feed: parent.feed}
+	return &one.who
+}
+
+// shareRights keeps the rights of a token for others that its parent has minted with the same claims about them. What
+// a key does not spell out is not shared.
+func (m *Manager) shareRights(up *parentReading, plain string, e *entry, t *Token) {
+	var c claims
+	r := compact.NewReader(plain)
+	flags := c.readHead(&r)
+	if flags&(claimAttributes|claimRoleEnds) != 0 || ownParts(t) > spelledOut {
+		return
+	}
+	of := rightsClaims{flags & claimRights, strings.Clone(r.Rest())}
+	up.sharedAt(m, of).Store(&sharedRights{of, e.Value, e.Key, e.Deps})
+}
+
+// seenBefore reports whether a text was presented before, of some thousand that were presented last. One that is
+// presented once, as that of a page view may be, is not worth a place in the cache. It may be wrong either way.
+func (m *Manager) seenBefore(sum *[32]byte) bool {
+	mark := binary.LittleEndian.Uint64(sum[8:16]) | 1
+	return m.seen[binary.LittleEndian.Uint64(sum[:8])%uint64(len(m.seen))].Swap(mark) == mark
 }
 
 // verifyClaims is verifySealed for what the text says. It reports whether the store was not read for the parent.
@@ -488,6 +695,10 @@ func (m *Manager) verifyClaims(ctx context.Context, p *Presented, owner string, 
 		if a.set.limits != nil {
 			err = m.verifyRate(a, s.at)
 		}
+		if s.up != nil {
+			m.shareRights(s.up, plain, e, &s.Token)
+		}
+		m.seenBefore(&sum)
 		s.feed.cached.Put(sum, *e)
 		if err != nil {
 			return Access{}, cached, a.reportRefusal(ctx, err)

@@ -795,6 +795,114 @@ func TestAStatelessTokenOfAParentThatChangedElsewhere(t *testing.T) {
 	w.ok(err)
 }
 
+// A process that knows the rights of a text already asks everything else about it.
+func TestKnownRightsAdmitNoMore(t *testing.T) {
+	w := newStateless(t)
+	lent := latchkey.Narrowing{Stateless: true, Client: latchkey.Client{ID: "42"},
+		Restrictions: latchkey.Restrictions{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+	here := netip.MustParseAddr("10.1.1.1")
+	present := func(m *latchkey.Manager, text string, from netip.Addr) error {
+		_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text, Address: from})
+		return err
+	}
+	warm := func(m *latchkey.Manager) { // knows the rights of a page, and of one that is lent
+		for range 2 {
+			_, text := w.page("1")
+			w.ok(present(m, text, netip.Addr{}))
+			_, text = w.mint(w.access(w.key), lent)
+			w.ok(present(m, text, here))
+		}
+	}
+	m := w.process()
+	warm(m)
+	_, text := w.page("42")
+	_, err := m.For("globex").Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrUnknownToken, err)
+	_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text, Test: true})
+	w.is(latchkey.ErrTestMode, err)
+	_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text, Signature: &latchkey.Signature{}})
+	w.is(latchkey.ErrSignature, err)
+	w.ok(present(m, text, netip.Addr{}))
+	_, text = w.mint(w.access(w.key), lent)
+	w.is(latchkey.ErrAddress, present(m, text, netip.MustParseAddr("192.0.2.1")))
+	w.ok(present(m, text, here))
+
+	child, text := w.page("42")
+	w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
+	warm(m)
+	w.is(latchkey.ErrRevoked, present(m, text, netip.Addr{}))
+	for _, selector := range []latchkey.Selector{{Client: "42"}, {Parent: w.parent.ID}, {All: true}} {
+		_, text := w.page("42")
+		w.ok(revokeAll(w, selector))
+		if selector.All {
+			break // the parent is revoked, too
+		}
+		warm(m)
+		w.is(latchkey.ErrRevoked, present(m, text, netip.Addr{}))
+	}
+
+	w = newStateless(t)
+	m = w.process()
+	_, text = w.page("42")
+	w.turn(5 * time.Minute)
+	w.parent, w.key = w.world.key(latchkey.Allow(latchkey.Any).On("*"))
+	warm(m)
+	w.turn(24 * time.Hour)
+	warm(m)
+	w.is(latchkey.ErrExpired, present(m, text, netip.Addr{}))
+
+	w = newStateless(t)
+	older := must(w.store.Load(w.ctx, "acme", w.parent.ID))
+	m = latchkey.New(&olderStore{w.store, older}, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	defer func() { _ = m.Close(context.Background()) }()
+	warm(m)
+	w.update(w.parent, func(t *latchkey.Token) { t.Name = "later" })
+	_, first := w.page("7")
+	w.is(latchkey.ErrParent, present(m, first, netip.Addr{}))
+	_, first = w.page("8")
+	w.is(latchkey.ErrParent, present(m, first, netip.Addr{}))
+}
+
+// The second use of a text is answered from the cache, and the first one takes no place in it.
+func TestAStatelessTokenIsCachedWhenItComesAgain(t *testing.T) {
+	w := newStateless(t)
+	_, text := w.page("42")
+	_, err := w.verify(text)
+	w.ok(err) // its rights were not known
+	loads := func() int64 { return w.keys.Stats().Cache.Loads }
+	before := loads()
+	for i := range 50 {
+		_, text := w.page(fmt.Sprint(i))
+		w.access(text)
+	}
+	require.Equal(t, before, loads())
+	_, text = w.page("43")
+	for range 3 {
+		w.access(text)
+	}
+	require.Equal(t, before+1, loads())
+}
+
+// To mint a stateless token and to open it costs few allocations.
+func TestAllocationsOfStatelessTokens(t *testing.T) {
+	w := newStateless(t)
+	parent := w.access(w.key)
+	for range 3 {
+		_, text := w.page("42")
+		w.access(text)
+	}
+	n := latchkey.Narrowing{Stateless: true, Client: latchkey.Client{ID: "42"}, Lifetime: time.Hour}
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
+		_, text, err := parent.Mint(w.ctx, n)
+		if err == nil {
+			_, err = w.keys.Verify(w.ctx, latchkey.Presented{Secret: text.Reveal()})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}), 16.0)
+}
+
 // A revocation of a kind that this version does not know is not passed over, wherever it is read.
 func TestARevocationOfALaterVersion(t *testing.T) {
 	w := newStateless(t)

@@ -50,6 +50,9 @@ func (r *Reader) Failed() bool { return r.bad }
 // Done reports whether all was read without a mistake.
 func (r *Reader) Done() bool { return !r.bad && r.left == "" }
 
+// Rest returns what is left to read.
+func (r *Reader) Rest() string { return r.left }
+
 // Left returns how many bytes are left.
 func (r *Reader) Left() int { return len(r.left) }
 

@@ -34,8 +34,8 @@ func SealedHead(mark string) string {
 // Seal returns the text with a head and a body, which must be 42 bytes or more. The text may be longer than MaxSealed:
 // Read then refuses it.
 func Seal(head string, body []byte) string {
-	size := len(head) + base64.RawURLEncoding.EncodedLen(len(body)) + base62.Width32
-	text := append(make([]byte, 0, size), head...)
+	var buf [512]byte // few texts are longer
+	text := append(buf[:0], head...)
 	text = base64.RawURLEncoding.AppendEncode(text, body)
 	return string(base62.AppendUint32(text, crc32.ChecksumIEEE(text)))
 }
@@ -78,6 +78,12 @@ func Unseal(buf []byte, text string) (head string, body []byte, ok bool) {
 	if _, shape := Read(text); shape != Sealed {
 		return "", nil, false
 	}
+	head, body = UnsealRead(buf, text)
+	return head, body, true
+}
+
+// UnsealRead is Unseal for a text that Read has said is Sealed.
+func UnsealRead(buf []byte, text string) (head string, body []byte) {
 	n := sealedHead(text)
 	in := text[n : len(text)-base62.Width32]
 	for ; len(in) >= 4; in = in[4:] {
@@ -91,7 +97,7 @@ func Unseal(buf []byte, text string) (head string, body []byte, ok bool) {
 		v := uint32(sextet[in[0]])<<10 | uint32(sextet[in[1]])<<4 | uint32(sextet[in[2]])>>2
 		buf = append(buf, byte(v>>8), byte(v))
 	}
-	return text[:n], buf, true
+	return text[:n], buf
 }
 
 const noSextet = 0xff

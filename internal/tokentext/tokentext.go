@@ -57,6 +57,15 @@ const (
 // 1 to MaxSlot, or 0 for a text that carries none. New returns an error if the reader fails or repeats itself. It
 // returns an error that wraps fault.ErrInvalid for an invalid mark or slot.
 func New(rand io.Reader, prefix, mark string, slot uint16) (string, error) {
+	return NewOf(nil, rand, prefix, mark, slot)
+}
+
+// TextRandom is how many random bytes nearly always are enough for a text: they hold 34 usable ones, as 31 of 32 are.
+const TextRandom = 48
+
+// NewOf is New with TextRandom bytes that were read by ReadRandom already, alone or with others. It reads only what they
+// lack. Nil: it reads all.
+func NewOf(random []byte, rand io.Reader, prefix, mark string, slot uint16) (string, error) {
 	if mark != "" && !ValidMark(mark) {
 		return "", fmt.Errorf("%w: a prefix mark is 1 to %d characters of a-z 0-9", fault.ErrInvalid, MaxMark)
 	}
@@ -71,12 +80,16 @@ func New(rand io.Reader, prefix, mark string, slot uint16) (string, error) {
 	start := len(text)
 	text = text[:start+randomChars]
 	for left := text[start:]; len(left) > 0; {
-		// 48 bytes nearly always hold 34 usable ones (31 of 32 are). The rest is discarded.
-		var buf [48]byte
-		if err := ReadRandom(rand, buf[:]); err != nil {
-			return "", err
+		if random == nil {
+			random = make([]byte, TextRandom)
+			if err := ReadRandom(rand, random); err != nil {
+				return "", err
+			}
+		} else if half := len(random) / 2; string(random[:half]) == string(random[half:]) {
+			return "", errRandom
 		}
-		n := base62.Fill(left, buf[:])
+		n := base62.Fill(left, random) // the rest is discarded
+		random = nil
 		if n == 0 {
 			return "", errRandom
 		}

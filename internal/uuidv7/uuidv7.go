@@ -27,6 +27,12 @@ func (m *Maker) New(now int64) (id [16]byte, err error) {
 	if _, err := io.ReadFull(m.rand, id[:]); err != nil {
 		return id, fmt.Errorf("latchkey: no randomness: %w", err)
 	}
+	return m.From(now, id), nil
+}
+
+// From is New with random bytes that were read already.
+func (m *Maker) From(now int64, random [16]byte) (id [16]byte) {
+	id = random
 	tick := now/1000<<12 | now%1000*4096/1000
 	for {
 		last := m.tick.Load()
@@ -37,7 +43,7 @@ func (m *Maker) New(now int64) (id [16]byte, err error) {
 	}
 	binary.BigEndian.PutUint64(id[:8], uint64(tick>>12)<<16|0x7000|uint64(tick&0xfff))
 	id[8] = 0x80 | id[8]&0x3f
-	return id, nil
+	return id
 }
 
 // NewText is New as text.
