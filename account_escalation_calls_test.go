@@ -536,6 +536,7 @@ func (w *escalation) hostMint(r *rand.Rand, parent string, n lk.Narrowing) {
 		return
 	}
 	w.keep(t, s.Reveal())
+	w.mintTwin(a, t, n)
 	w.say("host: %s = mint of %s: %s", w.called(t.ID), w.called(parent), w.tokenText(t))
 }
 
@@ -989,6 +990,7 @@ func (w *escalation) call(r *rand.Rand, a *acting, as lk.Account, access lk.Acce
 		t, s, err := access.Mint(w.ctx, m)
 		if err == nil {
 			w.keep(t, s.Reveal())
+			w.mintTwin(access, t, m)
 		}
 		done(err, "%s = mint %s", w.called(t.ID), w.tokenText(t))
 	default:

@@ -171,7 +171,7 @@ func (c callCounts) suffice(t *testing.T, least int) {
 	tried, done := 0, 0
 	for _, kind := range []string{"issue", "import", "import digest", "update token", "rotate", "end secret", "reveal",
 		"signing secret", "revoke", "revoke all", "disable all", "delete token", "create role", "update role",
-		"delete role", "mint", "narrow", "configure", "meanwhile", "lent"} {
+		"delete role", "mint", "twin", "twin asked", "narrow", "configure", "meanwhile", "lent"} {
 		if assert.NotNil(t, c[kind], kind) {
 			assert.GreaterOrEqual(t, c[kind][1], least, "%s succeeded too seldom", kind)
 			tried, done = tried+c[kind][0], done+c[kind][1]
@@ -196,6 +196,8 @@ type escalation struct {
 	forcesRefs bool // some rule in this world forces a reference
 
 	texts   map[string]string // of tokens
+	twins   map[string]string // by the id of a minted token: the text of a stateless one of the same parent and Narrowing
+	nearby  *lk.Manager       // is asked about twins, and keeps what it has read
 	people  []person
 	made    []string // ids of tokens, in the order they were made
 	roles   []string // ids of roles, the same
@@ -268,7 +270,7 @@ var firstMoment = time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC)
 
 func newEscalation(t *testing.T, seed uint64) *escalation {
 	w := &escalation{t: t, ctx: context.Background(), exact: true,
-		texts: map[string]string{}, meant: map[string]rights{}, answers: map[string]rights{},
+		texts: map[string]string{}, twins: map[string]string{}, meant: map[string]rights{}, answers: map[string]rights{},
 		presented: map[string]bool{}, count: callCounts{},
 		rand: rand.New(rand.NewPCG(seed, 0)), laws: os.Getenv("LAWS")}
 	var key [32]byte
@@ -293,6 +295,7 @@ func importedText(s string) bool { return strings.HasPrefix(s, "imported-") }
 // newWatcher is a Manager without a cache, which knows no rate.
 func (w *escalation) newWatcher(ring *lk.Keyring) {
 	w.watcher = lk.New(w.store.Store, &lk.Options{Clock: w.now, Keyring: ring, Imported: importedText, CacheTokens: -1})
+	w.nearby = lk.New(w.store.Store, &lk.Options{Clock: w.now, Keyring: ring, Imported: importedText})
 }
 
 func (w *escalation) now() time.Time {
@@ -508,12 +511,20 @@ func (w *escalation) askToken(e evaluator, id string) {
 			if err == nil {
 				w.fail("answers", "%s is not alive, and let in", w.called(id))
 			}
+			if twin := w.twin(t); twin != "" {
+				for _, keys := range []*lk.Manager{w.watcher, w.nearby} {
+					if _, err := keys.Verify(w.ctx, lk.Presented{Secret: twin, Test: t.Test, Address: p.address,
+						Referer: refererOf(p.referer)}); err == nil {
+						w.fail("answers", "the stateless twin of %s is let in, which is not alive", w.called(id))
+					}
+				}
+			}
 			break
 		}
 		return
 	}
 	var access lk.Access
-	got := false
+	got, from := false, p
 	for _, at := range places {
 		ok := to.places[at]
 		p.Address, p.Referer = at.address, refererOf(at.referer)
@@ -534,7 +545,7 @@ func (w *escalation) askToken(e evaluator, id string) {
 				err == nil, err, ok)
 		}
 		if err == nil {
-			access, got = a, true
+			access, got, from = a, true, p
 		}
 		if got && to.unrestricted() {
 			break
@@ -543,10 +554,55 @@ func (w *escalation) askToken(e evaluator, id string) {
 	s := e.token(id)
 	if got {
 		w.answers[mark] = w.answer(access, s, e)
+		if twin := w.twin(t); twin != "" {
+			w.compareTwin(twin, access, from, s, e, w.answers[mark])
+		}
 	} else {
 		w.answers[mark] = w.explained(e, id)
 	}
 	w.compare(w.answers[mark], w.means(e.records, s, mark), w.called(id))
+}
+
+// twin returns the text of the stateless twin of a minted token that is as it was minted, or "".
+func (w *escalation) twin(t lk.Token) string {
+	if t.Version != 1 {
+		return "" // its own record has changed, which the other one does not have
+	}
+	return w.twins[t.ID]
+}
+
+// mintTwin mints a stateless token for the same Narrowing as a stored one, if there can be one. So what the laws say of
+// the one holds for the other: what it may do is compared with it from then on.
+func (w *escalation) mintTwin(access lk.Access, t lk.Token, n lk.Narrowing) {
+	n.Stateless = true
+	twin, text, err := access.Mint(w.ctx, n)
+	if w.count.add("twin", err == nil); err != nil {
+		return
+	}
+	w.twins[t.ID] = text.Reveal()
+	if twin.Client != t.Client || twin.Parent != t.Parent || !twin.Validity.NotAfter.Equal(t.Validity.NotAfter) {
+		w.fail("answers", "the stateless twin of %s has another client, parent or end", w.called(t.ID))
+	}
+}
+
+// compareTwin compares what a twin may do with what the stored token may do, which was let in where p says. One Manager
+// reads everything each time. The other has it in its cache the second time.
+func (w *escalation) compareTwin(text string, stored lk.Access, p lk.Presented, s subject, e evaluator, want rights) {
+	p.Secret, p.Signature = text, nil
+	for i, keys := range []*lk.Manager{w.watcher, w.nearby, w.nearby, w.nearby} {
+		a, err := keys.Verify(w.ctx, p)
+		if errors.Is(err, lk.ErrRateLimited) {
+			continue
+		}
+		if w.count.add("twin asked", err == nil); err != nil {
+			w.fail("answers", "the stateless twin of %s is refused (%d): %v", w.called(stored.TokenID()), i, err)
+			return
+		}
+		if got := w.answer(a, s, e); !got.more(want).none() || !want.more(got).none() {
+			w.fail("answers", "the stateless twin of %s may do something else (%d): %s, or not: %s",
+				w.called(stored.TokenID()), i, e.show(got.more(want), w.ask), e.show(want.more(got), w.ask))
+		}
+	}
 }
 
 // unrestricted reports that a token may be used from anywhere.

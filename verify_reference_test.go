@@ -35,7 +35,8 @@ func TestCachedAnswersEqualThoseOfTheStore(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { compareVerify(t, seed, c.stale, c.hostTime, outcomes) })
 			}
 			for _, reason := range []string{"ok", "unknown token", "test", "disabled", "revoked", "not yet valid", "expired",
-				"parent", "signature required", "signature", "referer", "address", "rate limited", "mint", "mint refused", "hits"} {
+				"parent", "signature required", "signature", "referer", "address", "rate limited", "mint", "mint refused",
+				"stateless mint", "hits"} {
 				found := 0
 				for text, n := range outcomes {
 					if strings.Contains(text, reason) {
@@ -214,6 +215,11 @@ func compareVerify(t *testing.T, seed uint64, stale time.Duration, hostTime bool
 		}
 		reused := chance(8)
 		owner := []string{"", "acme", "globex"}[random.IntN(24)/11]
+		if owner == "globex" && len(p.Secret) > 60 {
+			// That of a stateless token is refused before the clock is read, unless it is cached. So the two would not know the
+			// same about a clock that is set back later.
+			owner = "acme"
+		}
 		ask := func(m *latchkey.Manager, process byte) (latchkey.Access, error) {
 			p := p
 			if signature {
@@ -238,12 +244,14 @@ func compareVerify(t *testing.T, seed uint64, stale time.Duration, hostTime bool
 			issue()
 		}
 		if errFull == nil && chance(6) && len(tokens) < 12 {
-			n := latchkey.Narrowing{Lifetime: time.Minute}
+			n := latchkey.Narrowing{Lifetime: time.Minute, Stateless: chance(2)}
 			_, _, errQuick = quick.Mint(w.ctx, n)
 			_, child, errFull := full.Mint(w.ctx, n)
 			require.Equal(t, outcome(errFull), outcome(errQuick))
 			if errFull == nil {
-				outcomes["mint"]++
+				if outcomes["mint"]++; n.Stateless {
+					outcomes["stateless mint"]++
+				}
 				tokens = append(tokens, referenceToken{full.TokenID(), one.signing, []string{child.Reveal()}, one.test})
 			} else {
 				outcomes["mint refused"]++
