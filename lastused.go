@@ -47,7 +47,7 @@ func (m *Manager) idledOut(owner string, id [16]byte, idle, now int64) bool {
 	if now-seen >= idle {
 		return true
 	}
-	m.uses.Saw(owner, text, seen, now)
+	m.uses.Noted(owner, text, seen)
 	return false
 }
 

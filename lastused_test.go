@@ -327,3 +327,40 @@ func TestASecretKeepsItsTokenFromIdlingOut(t *testing.T) {
 		require.ErrorIs(t, err, latchkey.ErrInvalidToken)
 	}
 }
+
+// A use that is not written yet counts after the cached token has made room for others.
+func TestAUseOutlivesTheCachedToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		var now atomic.Int64
+		now.Store(time.Now().UnixMicro())
+		clock := func() time.Time { return time.UnixMicro(now.Load()).UTC() }
+		store := memstore.New(&memstore.Options{Clock: clock})
+		keys := latchkey.New(store, &latchkey.Options{CacheTokens: 8, Clock: clock})
+		defer func() { require.NoError(t, keys.Close(context.Background())) }()
+		acme := keys.For("acme")
+		use := func(key latchkey.Secret) error {
+			_, err := acme.Verify(ctx, latchkey.Presented{Secret: key.Reveal()})
+			return err
+		}
+		issue := func(idle time.Duration) latchkey.Secret {
+			_, key, err := acme.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+				Validity: latchkey.Validity{Idle: idle}})
+			require.NoError(t, err)
+			return key
+		}
+		key := issue(100 * time.Second)
+		for range 3 { // nothing is written meanwhile: no time passes but that of the clock
+			for range 2 { // the second is one of the cached token
+				now.Add(60e6)
+				require.NoError(t, use(key))
+			}
+			for range 40 {
+				require.NoError(t, use(issue(0)))
+			}
+		}
+		require.NotZero(t, keys.Stats().Cache.Evicted)
+		now.Add(100e6)
+		require.ErrorIs(t, use(key), latchkey.ErrExpired)
+	})
+}

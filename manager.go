@@ -93,6 +93,7 @@ func New(store Store, opts *Options) *Manager {
 	m.readingSeeds = [...]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 	_, _ = rand.Read(m.readingSalt[:]) // it never fails, and ends the program if the system has no randomness
 	m.cache = tokencache.New[compiled, principal](max(o.CacheTokens, 0))
+	m.cache.Dropped = func(owner string, id [16]byte, seen int64) { m.uses.Noted(owner, uuidv7.Text(id), seen) }
 	m.followers.Store(new([]*follower))
 	m.loads = coalesce.NewKeyed[loadKey, Found](10 * time.Microsecond)
 	m.uses = usage.NewLastUsed(lastUsedSink{m}, o.CacheTokens)

@@ -36,6 +36,10 @@ import (
 
 // Cache holds verified tokens. It is safe for concurrent use. Make one with [New].
 type Cache[S any, P comparable] struct {
+	// Dropped is told the last use of a token, Record.Seen, when its record makes room, valid or not. It must not call the
+	// Cache. Nil: nobody is told. Set it before the first use.
+	Dropped func(owner string, id [16]byte, seen int64)
+
 	segments []atomic.Pointer[segment[S, P]] // a power of two; neighbours may be the same segment
 	bits     uint8                           // of a place, which choose one of them
 	resets   atomic.Uint64                   // of all feeds
@@ -471,6 +475,9 @@ func (c *Cache[S, P]) replace(old *segment[S, P], place uint32) {
 		h := hashID(r.ID)
 		c.ids[h.part(len(c.ids))].remove(h, secretKey{key: r.key.Load()}.place())
 		b := old.bearerOf(r)
+		if seen := r.Seen.Load(); seen != 0 && c.Dropped != nil {
+			c.Dropped(b.group.watch.owner, r.ID, seen)
+		}
 		if b.refs--; b.refs != 0 {
 			continue
 		}

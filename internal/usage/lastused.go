@@ -109,6 +109,19 @@ func (u *LastUsed) Saw(owner, token string, at, now int64) {
 	u.known[key] = use{max(k.at, at), min(max(k.written, at), now)}
 }
 
+// Noted takes note of a use that the store may not know yet.
+func (u *LastUsed) Noted(owner, token string, at int64) {
+	key := tokenKey{owner, token}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	k, ok := u.known[key]
+	if !ok && len(u.known) >= u.room {
+		u.makeRoom()
+	}
+	k.at = max(k.at, at)
+	u.known[key] = k
+}
+
 // makeRoom forgets the half that was used longest ago, roughly; the store still knows them.
 func (u *LastUsed) makeRoom() {
 	n, half := 0, len(u.known)/2
