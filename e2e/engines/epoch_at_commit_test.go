@@ -532,6 +532,11 @@ func TestSharedChangesOfEveryShape(t *testing.T) {
 		f.Before = nil
 		if k > 0 { // at first there are no rows to lock
 			require.Equal(t, 2, commits(f, start), "step %d", k)
+			inserts := 0 // one alone, and one for all others
+			for _, l := range f.Statements(start) {
+				inserts += strings.Count(l.Text, "INTO latchkey_writes")
+			}
+			require.Equal(t, 2, inserts, "step %d: changes that share a transaction share its statements", k)
 		}
 		order := epochs(t, s)[seen:]
 		if seen += len(order); len(order) == 0 { // a new token is no change that others are told
