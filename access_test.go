@@ -93,7 +93,10 @@ func TestZeroAccessAllowsNothing(t *testing.T) {
 		require.ErrorIs(t, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}), want)
 		_, err = a.Prepare(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}, latchkey.Row{"region": "EU"})
 		require.ErrorIs(t, err, want)
-		assert.Equal(t, zero, a.Explain(latchkey.Read, "data/x").Verdict == "none")
+		explained := a.Explain(latchkey.Read, "data/x")
+		assert.Equal(t, zero, explained.Verdict == "none")
+		assert.Equal(t, latchkey.Read, explained.Action)
+		assert.EqualValues(t, "data/x", explained.Resource)
 		if zero {
 			want = latchkey.ErrInvalidToken
 		}
@@ -133,6 +136,8 @@ func TestCheckRowRefuses(t *testing.T) {
 	w.ok(a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "EU"}))
 	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "US"}))
 	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{}))
+	require.Equal(t, &latchkey.DeniedError{Action: latchkey.Read, Resource: "data/x", Rows: true},
+		a.CheckRow(latchkey.Read, "data/x", orders, latchkey.Row{"region": "US"}), "other rows are allowed")
 	w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Update, "data/x", orders, latchkey.Row{"region": "EU"}))
 	w.is(latchkey.ErrBadCondition, a.CheckRow(latchkey.Read, "data/y", orders, latchkey.Row{"region": "EU"}))
 }

@@ -97,6 +97,8 @@ func TestEditAllRefuses(t *testing.T) {
 		"an empty selector":     {e: latchkey.Edit{Enable: true}},
 		"an unknown role":       {s: latchkey.Selector{All: true}, e: latchkey.Edit{AddRoles: []string{"nobody"}}},
 		"an unknown id to drop": {s: latchkey.Selector{All: true}, e: latchkey.Edit{DropRoles: []string{"nobody"}}},
+		"too many roles": {s: latchkey.Selector{All: true}, e: latchkey.Edit{AddRoles: make([]string, 1001)},
+			says: "the Edit names more than"},
 		"a role in both": {s: latchkey.Selector{All: true}, e: latchkey.Edit{AddRoles: []string{"reader"},
 			DropRoles: []string{r.ID}}},
 		"more ids than it takes": {s: latchkey.Selector{IDs: make([]string, 1001)}, e: latchkey.Edit{Enable: true},
@@ -104,7 +106,9 @@ func TestEditAllRefuses(t *testing.T) {
 		"a long reason": {s: latchkey.Selector{All: true}, e: latchkey.Edit{Enable: true},
 			reason: string(make([]byte, 257))},
 	} {
+		c.s.After = "here" // who goes on from what a refused call says begins at the same place
 		swept, err := w.acme.EditAll(w.ctx, c.s, c.e, c.reason)
+		require.Equal(t, "here", swept.After, name)
 		require.ErrorIs(t, err, latchkey.ErrInvalid, name)
 		require.ErrorContains(t, err, c.says, name)
 		require.Zero(t, swept.Seen, name)
