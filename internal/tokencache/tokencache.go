@@ -51,7 +51,7 @@ type Cache[S any, P comparable] struct {
 	max        uint32 // valid records kept
 	ids        []ids  // as many as segments
 	groups     map[uint64]*group[S]
-	bearers    map[bearerKey[S, P]]*bearer[S, P] // of those that are not alone
+	bearers    []bearers[S, P] // of those that are not alone; as many as segments
 	watches    map[string]*watch[S]
 	dependents map[ownedRecord]map[*watch[S]]struct{}
 }
@@ -82,6 +82,7 @@ type Key struct {
 // group is the records that refer to one shared value.
 type group[S any] struct {
 	value atomic.Pointer[S] // nil: it is invalid
+	feed  uint32
 
 	// These are guarded by Cache.mu.
 	key    Key
@@ -105,13 +106,8 @@ type watch[S any] struct {
 // bearer is what records of one group with the same principal refer to. Only refs changes.
 type bearer[S any, P comparable] struct {
 	group     *group[S]
-	feed      uint32
+	hash      uint32 // 0: it is alone
 	refs      uint32 // records, dead or not; guarded by Cache.mu
-	principal P
-}
-
-type bearerKey[S any, P comparable] struct {
-	group     *group[S]
 	principal P
 }
 
@@ -162,7 +158,7 @@ type Hit[S any, P comparable] struct {
 }
 
 // Feed returns the number of the feed that the token belongs to.
-func (h *Hit[S, P]) Feed() uint32 { return h.bearer.feed }
+func (h *Hit[S, P]) Feed() uint32 { return h.bearer.group.feed }
 
 // mostOfSegment is how many records a segment should hold at most: replacing one takes a fraction of a millisecond.
 const mostOfSegment = 1 << 13
@@ -175,6 +171,7 @@ func New[S any, P comparable](max int) *Cache[S, P] {
 	c := &Cache[S, P]{max: uint32(min(max, math.MaxUint32/4))}
 	c.bits = uint8(min(bits.Len32(2*c.max/mostOfSegment), 14))
 	c.segments, c.ids = make([]atomic.Pointer[segment[S, P]], 1<<c.bits), make([]ids, 1<<c.bits)
+	c.bearers = make([]bearers[S, P], 1<<c.bits)
 	c.clear()
 	return c
 }
@@ -313,7 +310,7 @@ func (f *Feed[S, P]) Put(sum [32]byte, e Entry[S, P]) {
 	}
 	f.held++
 	f.sawEpoch(e.Epoch)
-	c.insert(keyOfSum(&sum), &e, c.bearer(f.group(&e), &e, f.number))
+	c.insert(keyOfSum(&sum), &e, c.bearer(f.group(&e), &e))
 	c.loads.Add(1)
 }
 
@@ -336,7 +333,7 @@ func (f *Feed[S, P]) group(e *Entry[S, P]) *group[S] {
 		}
 	}
 	if found == nil {
-		found = &group[S]{key: e.Key, next: c.groups[place(&e.Key)]}
+		found = &group[S]{feed: f.number, key: e.Key, next: c.groups[place(&e.Key)]}
 		c.groups[place(&e.Key)] = found
 		c.watch(found, e.Owner, f.number, e.Deps)
 		found.value.Store(e.Value)
@@ -417,19 +414,25 @@ func (c *Cache[S, P]) kill(g *group[S]) {
 	}
 }
 
+// bearersOf returns the table that bearers with this hash are in.
+func (c *Cache[S, P]) bearersOf(hash uint32) *bearers[S, P] {
+	return &c.bearers[int(hash)&(len(c.bearers)-1)]
+}
+
 // bearer returns what a record of the entry refers to.
-func (c *Cache[S, P]) bearer(g *group[S], e *Entry[S, P], feed uint32) *bearer[S, P] {
-	key := bearerKey[S, P]{g, e.Principal}
+func (c *Cache[S, P]) bearer(g *group[S], e *Entry[S, P]) *bearer[S, P] {
+	hash := uint32(0)
 	if !e.Alone {
-		if b := c.bearers[key]; b != nil {
+		hash = hashBearer(g, &e.Principal)
+		if b := c.bearersOf(hash).find(hash, g, &e.Principal); b != nil {
 			return b
 		}
 	}
-	b := &bearer[S, P]{group: g, feed: feed, principal: e.Principal}
-	g.refs++
-	if !e.Alone {
-		c.bearers[key] = b
+	b := &bearer[S, P]{group: g, hash: hash, principal: e.Principal}
+	if hash != 0 {
+		c.bearersOf(hash).add(b)
 	}
+	g.refs++
 	return b
 }
 
@@ -481,8 +484,8 @@ func (c *Cache[S, P]) replace(old *segment[S, P], place uint32) {
 		if b.refs--; b.refs != 0 {
 			continue
 		}
-		if key := (bearerKey[S, P]{b.group, b.principal}); c.bearers[key] == b {
-			delete(c.bearers, key)
+		if b.hash != 0 {
+			c.bearersOf(b.hash).remove(b)
 		}
 		if b.group.refs--; b.group.refs == 0 {
 			c.kill(b.group)
@@ -616,7 +619,7 @@ func (f *Feed[S, P]) Reset(epoch uint64) {
 
 func (c *Cache[S, P]) clear() {
 	c.groups = map[uint64]*group[S]{}
-	c.bearers = map[bearerKey[S, P]]*bearer[S, P]{}
+	clear(c.bearers)
 	c.watches = map[string]*watch[S]{}
 	c.dependents = map[ownedRecord]map[*watch[S]]struct{}{}
 	clear(c.ids)
