@@ -142,9 +142,15 @@ func (r *revocations) drop(now int64) {
 
 // before returns the time, in µs, before which the stateless tokens of a chain and a client are revoked, by what is not
 // about one token alone. 0: none is. Client is the client's id, and up are the records of the parent, of the same owner.
-func (r *revocations) before(client string, up *Found) (before int64) {
+// Known is false if the revocations were forgotten since knowRevocations: then nothing follows from what is left.
+func (r *revocations) before(client string, up *Found) (before int64, known bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	return r.beforeLocked(client, up), r.known
+}
+
+// beforeLocked is before where the caller holds mu.
+func (r *revocations) beforeLocked(client string, up *Found) (before int64) {
 	if len(r.of) == 0 {
 		return 0
 	}
@@ -157,21 +163,22 @@ func (r *revocations) before(client string, up *Found) (before int64) {
 	return before
 }
 
-// revoked reports whether a stateless token is revoked that was made at a time, in µs. Client and up are as for before.
-func (r *revocations) revoked(id [16]byte, client string, made int64, up *Found) bool {
-	r.mu.RLock()
-	none := len(r.of) == 0
-	r.mu.RUnlock()
-	if none {
-		return false
-	}
-	if made < r.before(client, up) {
-		return true
-	}
+// revoked reports whether a stateless token is revoked that was made at a time, in µs. Client, up and known are as for
+// before.
+func (r *revocations) revoked(id [16]byte, client string, made int64, up *Found) (revoked, known bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return made < r.of[revocationKey{up.Token.Owner, RevokedToken, uuidv7.Text(id)}].before
+	if len(r.of) == 0 {
+		return false, r.known
+	}
+	if made < r.beforeLocked(client, up) {
+		return true, r.known
+	}
+	return made < r.of[revocationKey{up.Token.Owner, RevokedToken, uuidv7.Text(id)}].before, r.known
 }
+
+// errHistory is returned where the store's history changed again and again while it was asked: fail closed.
+var errHistory = fmt.Errorf("%w: the history of the store keeps changing", ErrUnavailable)
 
 // knowRevocations returns once all revocations are known that the cache's epoch of the feed holds, which it returns. It
 // is called after ensureFresh.
@@ -187,7 +194,7 @@ func (f *follower) knowRevocations(ctx context.Context) (epoch uint64, err error
 			return epoch, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: the history of the store keeps changing", ErrUnavailable) // fail closed
+	return 0, errHistory
 }
 
 // readRevocations reads all revocations that last.
@@ -236,7 +243,10 @@ func (m *Manager) dateRevocations(ctx context.Context, owner string, all []Revoc
 		if _, err := f.knowRevocations(ctx); err != nil {
 			return err
 		}
-		last = f.revoked.last(owner)
+		var known bool
+		if last, known = f.revoked.last(owner); !known {
+			return errHistory
+		}
 	}
 	before := fromMicros(max(m.creationNow()+aheadBound.Microseconds(), last) + 1)
 	for i := range all {
@@ -257,8 +267,8 @@ func (m *Manager) dateRevocations(ctx context.Context, owner string, all []Revoc
 const aheadBound = 2 * clockBound
 
 // last returns the latest time, in µs, before which tokens of an owner are revoked, by what is not about one token
-// alone.
-func (r *revocations) last(owner string) (last int64) {
+// alone. Known is as for before.
+func (r *revocations) last(owner string) (last int64, known bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for key, was := range r.of {
@@ -266,7 +276,7 @@ func (r *revocations) last(owner string) (last int64) {
 			last = max(last, was.before)
 		}
 	}
-	return last
+	return last, r.known
 }
 
 // clientRevocationID returns what names a client in a revocation, "" for none: a digest, so that one that was erased is

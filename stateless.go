@@ -341,7 +341,11 @@ func (m *Manager) sealToken(t *Token, f *Found, feed *follower, at moment) (stri
 	if err != nil {
 		return "", err
 	}
-	if before := feed.revoked.before(t.Client.ID, f); before > made {
+	before, known := feed.revoked.before(t.Client.ID, f)
+	if !known {
+		return "", errHistory
+	}
+	if before > made {
 		if before-now > 3*aheadBound.Microseconds() { // no Manager dates one so
 			return "", fmt.Errorf("%w: the stateless tokens of its parent, client or owner are revoked until %s", ErrDenied,
 				fromMicros(before).Format(time.RFC3339))
@@ -429,7 +433,8 @@ func readToken(plain string, nonce *[textNonceSize]byte) (c *claims, id [16]byte
 }
 
 // foundBy returns the records of a stateless token, from those of its parent. It returns ErrParent if the parent is not
-// as the claims demand: then the token has no rights.
+// as the claims demand: then the token has no rights. It returns errHistory if the revocations were forgotten since
+// knowRevocations.
 func (c *claims) foundBy(from *parentReading, id [16]byte, revoked *revocations) (Found, error) {
 	f := from.found
 	t := c.record(uuidv7.Text(id), f.Token.ID)
@@ -456,7 +461,11 @@ func (c *claims) foundBy(from *parentReading, id [16]byte, revoked *revocations)
 	if t.Test != up.Test {
 		return Found{Token: t}, ErrParent
 	}
-	if revoked.revoked(id, t.Client.ID, c.created, f) {
+	is, known := revoked.revoked(id, t.Client.ID, c.created, f)
+	if !known {
+		return Found{Token: t}, errHistory
+	}
+	if is {
 		t.Revoked = t.Created
 	}
 	return Found{Token: t, Ancestors: from.chain, Roles: f.Roles, Owner: f.Owner, Feed: f.Feed}, nil
@@ -510,7 +519,9 @@ func (m *Manager) findStateless(ctx context.Context, c *claims, id [16]byte, aga
 		return m.findStateless(ctx, c, id, true) // the parent has changed since it was cached
 	}
 	s.cached = cached
-	if s.Found, err = c.foundBy(up, id, &s.feed.revoked); err != nil {
+	if s.Found, err = c.foundBy(up, id, &s.feed.revoked); err == errHistory && !again {
+		return m.findStateless(ctx, c, id, true)
+	} else if err != nil {
 		return s, err
 	}
 	if s.Epoch, s.latest = epoch, up.found.Epoch; beside {
@@ -593,7 +604,10 @@ func (m *Manager) verifyKnown(ctx context.Context, p *Presented, owner, plain st
 	switch {
 	case t.Version < c.parentVersion, micros(t.Created) != c.parentCreated, t.Test != c.test,
 		t.Client.ID != "" && client.ID != t.Client.ID, c.created < micros(up.found.Owner.NotBefore),
-		c.ownerVersion < up.found.Owner.Since, feed.revoked.revoked(id, client.ID, c.created, up.found):
+		c.ownerVersion < up.found.Owner.Since:
+		return a, false, nil
+	}
+	if revoked, known := feed.revoked.revoked(id, client.ID, c.created, up.found); revoked || !known {
 		return a, false, nil
 	}
 	of := rightsClaims{flags & claimRights, rights}

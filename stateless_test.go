@@ -903,6 +903,47 @@ func TestAllocationsOfStatelessTokens(t *testing.T) {
 	}), 16.0)
 }
 
+// loading is a store that does something before it loads a token.
+type loading struct {
+	latchkey.Store
+	before func()
+}
+
+func (s *loading) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	if do := s.before; do != nil {
+		s.before = nil
+		do()
+	}
+	return s.Store.Load(ctx, owner, id)
+}
+
+// A token that was revoked is refused also while the process drops what it knew of revocations, because the store's
+// feed no longer tells it all.
+func TestARevokedStatelessTokenWhileRevocationsAreForgotten(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
+	feed := &rewound{Store: w.store}
+	s := &loading{Store: feed}
+	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	defer func() { _ = m.Close(context.Background()) }()
+	_, key := w.world.key(readAll())
+	verify := func(secret string) error {
+		_, err := m.Verify(w.ctx, latchkey.Presented{Secret: secret})
+		return err
+	}
+	w.ok(verify(key))
+	s.before = func() {
+		w.role("another")
+		edit := func(f latchkey.Feed) latchkey.Feed { f.Truncated, f.Changes = true, nil; return f }
+		feed.edit.Store(&edit)
+		w.ok(verify(key))
+		feed.edit.Store(nil)
+	}
+	w.is(latchkey.ErrRevoked, verify(text))
+	w.is(latchkey.ErrRevoked, verify(text))
+}
+
 // A revocation of a kind that this version does not know is not passed over, wherever it is read.
 func TestARevocationOfALaterVersion(t *testing.T) {
 	w := newStateless(t)
