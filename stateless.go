@@ -242,8 +242,8 @@ func (m *Manager) reverifyParent(ctx context.Context, a Access,
 		if !cached || !up.works(at) {
 			err = m.verifyRecords(up.found, at)
 		}
-		if errors.Is(err, ErrExpired) && cached && up.idles {
-			continue // it may have been used elsewhere meanwhile
+		if cached && up.idles && (err == ErrExpired || err == ErrParent) {
+			continue // it, or an ancestor, may have been used elsewhere meanwhile
 		}
 		if err == nil {
 			b.from = a.from
