@@ -141,8 +141,9 @@ func (r *revocations) drop(now int64) {
 }
 
 // before returns the time, in µs, before which the stateless tokens of a chain and a client are revoked, by what is not
-// about one token alone. 0: none is. Client is the client's id, and up are the records of the parent, of the same owner.
-// Known is false if the revocations were forgotten since knowRevocations: then nothing follows from what is left.
+// about one token alone. 0: none is. Client is the client's id, and up are the records of the parent, of the same
+// owner. Known is false if the revocations were forgotten since knowRevocations: then nothing follows from what is
+// left.
 func (r *revocations) before(client string, up *Found) (before int64, known bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

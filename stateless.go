@@ -565,8 +565,9 @@ func (m *Manager) verifySealed(ctx context.Context, p *Presented, owner, text st
 }
 
 // verifyKnown is verifySealed where the cache has the parent, and knows the rights that the claims ask for. It reads
-// and builds no record. Ok is false unless it let the token in or found its rate exceeded: then nothing has happened yet,
-// and the records are to be asked. So each of its conditions may be stricter than that of verifyFound, and none laxer.
+// and builds no record. Ok is false unless it let the token in or found its rate exceeded: then nothing has happened
+// yet, and the records are to be asked. So each of its conditions may be stricter than that of verifyFound, and none
+// laxer.
 func (m *Manager) verifyKnown(ctx context.Context, p *Presented, owner, plain string, nonce *[textNonceSize]byte,
 	sum *[32]byte) (a Access, ok bool, err error) {
 	var c claims

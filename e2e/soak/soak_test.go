@@ -318,8 +318,8 @@ func (s *soaked) settleIn() {
 	}
 }
 
-// soak makes the server warm, sends traffic, and returns what has grown between the end of the warm-up and the end. What
-// has grown is looked at again for some time: what only waits to be freed is no leak, and a leak stays.
+// soak makes the server warm, sends traffic, and returns what has grown between the end of the warm-up and the end.
+// What has grown is looked at again for some time: what only waits to be freed is no leak, and a leak stays.
 func (s *soaked) soak(warm, rounds int, more func() bool) []string {
 	s.settleIn()
 	s.traffic(warm)

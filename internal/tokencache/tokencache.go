@@ -164,9 +164,10 @@ func (h *Hit[S, P]) Feed() uint32 { return h.bearer.group.feed }
 const mostOfSegment = 1 << 13
 
 // New returns an empty cache without feeds. It holds at most 2*max records, valid or not. One for more than 4096 is
-// divided into parts at random while it fills, and what follows holds for each part in the end. Where there is no room for one more, it drops those that are
-// not valid, and if more than one and a half max are valid, the half of them that was added first. So it keeps at least
-// the max tokens that were added last, but for those that are not valid. With 0 it holds none.
+// divided into parts at random while it fills, and what follows holds for each part in the end. Where there is no room
+// for one more, it drops those that are not valid, and if more than one and a half max are valid, the half of them that
+// was added first. So it keeps at least the max tokens that were added last, but for those that are not valid. With 0
+// it holds none.
 func New[S any, P comparable](max int) *Cache[S, P] {
 	c := &Cache[S, P]{max: uint32(min(max, math.MaxUint32/4))}
 	c.bits = uint8(min(bits.Len32(2*c.max/mostOfSegment), 14))

@@ -63,8 +63,8 @@ func New(rand io.Reader, prefix, mark string, slot uint16) (string, error) {
 // TextRandom is how many random bytes nearly always are enough for a text: they hold 34 usable ones, as 31 of 32 are.
 const TextRandom = 48
 
-// NewOf is New with TextRandom bytes that were read by ReadRandom already, alone or with others. It reads only what they
-// lack. Nil: it reads all.
+// NewOf is New with TextRandom bytes that were read by ReadRandom already, alone or with others. It reads only what
+// they lack. Nil: it reads all.
 func NewOf(random []byte, rand io.Reader, prefix, mark string, slot uint16) (string, error) {
 	if mark != "" && !ValidMark(mark) {
 		return "", fmt.Errorf("%w: a prefix mark is 1 to %d characters of a-z 0-9", fault.ErrInvalid, MaxMark)
