@@ -27,7 +27,7 @@ func TestStatelessTokensAnswerAsStoredOnes(t *testing.T) {
 		compareStateless(t, seed, outcomes)
 	}
 	for _, what := range []string{"ok", "parent", "expired", "owner disabled", "revoked", "address", "referer", "rows",
-		"all", "forced", "mint refused"} {
+		"all", "forced", "mint refused", "sibling"} {
 		found := 0
 		for text, n := range outcomes {
 			if strings.Contains(text, what) {
@@ -158,9 +158,14 @@ func compareStateless(t *testing.T, seed uint64, outcomes map[string]int) {
 			w.ok(err)
 		}
 	}
+	type sibling struct {
+		latchkey.Token
+		text string
+	}
 	type pair struct {
 		stored, stateless     latchkey.Token
 		storedText, otherText string
+		fresh                 []sibling // with the same rights, and not presented yet
 	}
 	var pairs []pair
 	for range 4 {
@@ -201,13 +206,29 @@ func compareStateless(t *testing.T, seed uint64, outcomes map[string]int) {
 			outcomes["mint refused"]++
 			continue
 		}
-		p = pair{stored, stateless, storedText.Reveal(), text.Reveal()}
+		p = pair{stored: stored, stateless: stateless, storedText: storedText.Reveal(), otherText: text.Reveal()}
 		found, err := acme.Find(w.ctx, p.otherText)
 		w.ok(err)
 		require.Equal(t, asJSON(t, stateless), asJSON(t, found), "what is found of the text is what Mint returned")
 		same := stateless
 		same.ID, same.Hint, same.Created = stored.ID, stored.Hint, stored.Created
 		require.Equal(t, asJSON(t, stored), asJSON(t, same), "what a mint returns")
+		for range 28 { // two for each compare: the rights of the second are mostly known
+			n := n
+			if chance(3) {
+				n.Name, n.Origin = "", "y"
+			}
+			if chance(3) {
+				n.Client = latchkey.Client{ID: []string{"42", "7", "8"}[random.IntN(3)], Name: "Bob"}
+			}
+			if chance(6) {
+				n.Attributes = latchkey.Attributes{"team": []string{"red", "blue"}[random.IntN(2)]}
+			}
+			n.Lifetime = time.Duration(10+random.IntN(120)) * time.Minute
+			if one, text, err := parent.Mint(w.ctx, n); err == nil {
+				p.fresh = append(p.fresh, sibling{one, text.Reveal()})
+			}
+		}
 		pairs = append(pairs, p)
 	}
 	reason := func(err error) string {
@@ -258,7 +279,8 @@ func compareStateless(t *testing.T, seed uint64, outcomes map[string]int) {
 		if chance(6) {
 			p.Referer = "https://evil.example/"
 		}
-		for _, one := range pairs {
+		for i := range pairs {
+			one := &pairs[i]
 			full, errFull := verify(manager(-1), one.storedText, p)
 			want := describe(full, errFull, one.stored.ID)
 			for name, m := range map[string]*latchkey.Manager{"warm": warm, "cold": cold, "without a cache": manager(-1)} {
@@ -269,6 +291,18 @@ func compareStateless(t *testing.T, seed uint64, outcomes map[string]int) {
 				if a, err := verify(m, one.otherText, p); err == nil {
 					again, err := a.Again(w.ctx)
 					require.Equal(t, want, describe(again, err, one.stateless.ID), "again, seed %d, %s, %s", seed, name, when)
+				}
+			}
+			for range min(2, len(one.fresh)) {
+				n := len(one.fresh)
+				next := one.fresh[n-1]
+				one.fresh = one.fresh[:n-1]
+				a, err := verify(manager(-1), next.text, p)
+				want := describe(a, err, next.ID)
+				a, err = verify(warm, next.text, p)
+				require.Equal(t, want, describe(a, err, next.ID), "seed %d, a sibling, %s\n%+v", seed, when, next.Token)
+				if err == nil {
+					outcomes["sibling"]++
 				}
 			}
 			if errFull != nil {
