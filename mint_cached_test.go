@@ -43,3 +43,23 @@ func TestMintWhereTheParentIdles(t *testing.T) {
 		w.is(latchkey.ErrParent, mint(child, stateless))
 	}
 }
+
+// A parent that does not work is refused as often as it is asked, also once the cache has it.
+func TestMintOfAParentThatDoesNotWork(t *testing.T) {
+	w := newStateless(t)
+	parent := w.access(w.key)
+	refused := func(want error) {
+		for range 3 {
+			for _, stateless := range []bool{false, true} {
+				_, _, err := parent.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Stateless: stateless})
+				w.is(want, err)
+			}
+		}
+	}
+	w.update(w.parent, func(t *latchkey.Token) { t.Disabled = true })
+	refused(latchkey.ErrDisabled)
+	w.update(w.parent, func(t *latchkey.Token) { t.Disabled = false })
+	w.mint(parent, latchkey.Narrowing{})
+	w.configure(func(o *latchkey.Owner) { o.Disabled = true })
+	refused(latchkey.ErrOwnerDisabled)
+}
