@@ -36,7 +36,7 @@ func (a *Access) verdict(action Action, on Resource) verdict {
 	if a.set == nil || a.set.policy == nil {
 		return verdictNone
 	}
-	p, q := a.set.policy, question{action: action, on: string(on), client: a.who.client.ID}
+	p, q := a.set.policy, question{action: action, on: string(on), client: a.who.client.ID, apart: a.who.apart()}
 	if p.forcesRefs {
 		q = a.question(action, on)
 	}
@@ -119,7 +119,7 @@ func (a Access) Prepare(action Action, on Resource, s *Schema, before, after Row
 			return nil, fmt.Errorf("%w: a rule forces field %q to %v, which the caller has no value for", ErrForced, field, ref)
 		}
 	}
-	row, err := prepare(grants, action, on, s, before, after, a.set.policy.layers...)
+	row, err := prepare(grants, action, on, s, before, after, a.policy().layers...)
 	return row, a.withFault(err)
 }
 
@@ -129,7 +129,7 @@ func (a Access) Explain(action Action, on Resource) Explanation {
 		return newPolicy([]layer{{name: "the zero Access"}}, nil).explainOf(&question{action: action, on: string(on)})
 	}
 	q := a.question(action, on)
-	e := a.set.policy.explainOf(&q)
+	e := a.policy().explainOf(&q)
 	a.m.opts.Catalogue.name(&e)
 	return e
 }
@@ -149,7 +149,7 @@ func (a Access) Covers(ctx context.Context, p Permissions) bool {
 		}
 		return ref, true // its value may come to be known for what a mints
 	}
-	return newPolicy([]layer{{rules: p}}, nil).withinFor(ctx, a.set.policy, false, known, a.lookup)
+	return newPolicy([]layer{{rules: p}}, nil).withinFor(ctx, a.policy(), false, known, a.lookup)
 }
 
 // Narrow is Mint without a token: it returns an Access that may do what a may do, narrowed by n. It stores nothing, and
@@ -238,18 +238,18 @@ func (a Access) Test() bool { return a.set != nil && a.who.test }
 
 // Name returns the name of the token, "" if it has none. It asks no store, like the methods below.
 func (a Access) Name() string {
-	if a.set == nil || a.who.facts == nil {
+	if a.set == nil {
 		return ""
 	}
-	return a.who.facts.name
+	return a.who.more().name
 }
 
 // Extra returns a copy of the token's Extra, nil if it has none.
 func (a Access) Extra() json.RawMessage {
-	if a.set == nil || a.who.facts == nil || a.who.facts.extra == "" {
+	if a.set == nil || a.who.more().extra == "" {
 		return nil
 	}
-	return json.RawMessage(a.who.facts.extra)
+	return json.RawMessage(a.who.more().extra)
 }
 
 // Ends returns the first NotAfter of the token and of those that it was minted from. An idle limit may end it earlier,
@@ -259,7 +259,7 @@ func (a Access) Ends() time.Time {
 		return time.Time{}
 	}
 	ends := a.ends
-	if of := a.who.facts; of != nil && of.ends != 0 {
+	if of := a.who.more(); of.ends != 0 {
 		ends = of.ends
 	}
 	if ends == 0 || ends == math.MaxInt64 {
@@ -333,10 +333,23 @@ func (a Access) String() string {
 	return fmt.Sprintf("access of token %s of %q", a.TokenID(), a.who.owner) + a.faultText()
 }
 
+// layers returns the layers that the rights are made of: own first, the owner's boundary last, without those that
+// Access.Narrow added.
+func (a *Access) layers() []layer {
+	own := a.who.apart()
+	if len(a.set.shared) == 0 || !a.set.shared[0].apart || own == nil {
+		return a.set.shared
+	}
+	return append([]layer{own.in(a.set.shared[0])}, a.set.shared[1:]...)
+}
+
+// policy returns the rights as one policy that needs no more of the caller than its values. It may be nil.
+func (a *Access) policy() *policy { return a.set.policy.with(a.who.apart()) }
+
 // question returns a question of this caller, which must not be the zero Access. Only rules that force a reference need
 // to know more of the caller than its client.
 func (a Access) question(action Action, on Resource) question {
-	q := question{action: action, on: string(on), client: a.who.client.ID}
+	q := question{action: action, on: string(on), client: a.who.client.ID, apart: a.who.apart()}
 	if p := a.set.policy; p != nil && p.forcesRefs {
 		q.caller = a.lookup
 	}
@@ -368,12 +381,12 @@ func (a Access) lookup(v any) (any, bool) {
 // who.
 func (a Access) withNarrowLayers(layers []layer, roles selfRoles, roleSet map[string]Role, who *principal) Access {
 	anyRole := a.set.anyRole && !slices.ContainsFunc(layers, func(l layer) bool { return !l.full })
-	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, layers: a.set.layers, narrowLayers: layers,
+	set := &compiled{restrict: a.set.restrict, limits: a.set.limits, shared: a.layers(), narrowLayers: layers,
 		roleSet: roleSet, roles: roles.held, lost: roles.lost, anyRole: anyRole, assumed: a.set.assumed}
 	if a.who.kind == 0 && set.assumed == nil {
 		set.assumed = a.who
 	}
-	set.policy = newPolicy(append(slices.Clone(layers), a.set.layers...), roleSet)
+	set.policy = newPolicy(append(slices.Clone(layers), set.shared...), roleSet)
 	a.set, a.who = set, who
 	return a
 }

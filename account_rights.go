@@ -84,7 +84,7 @@ func (a Access) RightsFor(ctx context.Context, client string) (Rights, error) {
 	if err != nil {
 		return Rights{}, err
 	}
-	if err := a.checkSize(ctx, &nl, a.set.policy.size()); err != nil {
+	if err := a.checkSize(ctx, &nl, a.policy().size()); err != nil {
 		return Rights{}, err
 	}
 	asks := call{Account: Account{m: a.m, owner: a.who.owner, checked: true}, access: a}

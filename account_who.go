@@ -134,7 +134,8 @@ type whoRoles struct {
 type whoRight struct {
 	set  *compiled
 	rows Condition
-	// each: a pattern or a forced value refers to the caller, so that rows is not the answer for every token.
+	// each: a pattern or a forced value refers to the caller, or the token has rows of its own, so that rows is not the
+	// answer for every token.
 	each bool
 }
 
@@ -210,7 +211,7 @@ func (w *who) holder(ctx context.Context, t Token) (h Holder, may bool, err erro
 	}
 	h.Rows = right.rows
 	if right.each || right.rows.hasRefs() {
-		who, _ := principalOf(&f, w.feed, 0)
+		who, _ := w.call.m.principalOf(&f, lineageOf(&f, w.feed), 0)
 		access := Access{set: right.set, who: &who, m: w.call.m, id: uuidv7.Parse(t.ID)}
 		if right.each {
 			h.Rows = access.rows(w.query.Action, w.query.Resource)
@@ -315,7 +316,7 @@ func (w *who) right(f *Found) (whoRight, error) {
 		}
 	}
 	r := whoRight{set: set}
-	if r.each = r.set.policy.forcesRefs || r.set.policy.refersToClient(); !r.each {
+	if r.each = r.set.policy.apart || r.set.policy.forcesRefs || r.set.policy.refersToClient(); !r.each {
 		r.rows = r.set.policy.rowsFor(&question{action: w.query.Action, on: string(w.query.Resource)})
 	}
 	return keep(w.rights, key, r), nil

@@ -33,6 +33,7 @@ const (
 // policyAnswer is the rows that a policy allows.
 type policyAnswer struct {
 	policy uint64
+	apart  *apartRights // of the caller
 	action Action
 	on     string
 	client string // "" also if the policy does not distinguish clients
@@ -67,10 +68,14 @@ func (a *Access) rows(action Action, on Resource) Condition {
 	if client != "" {
 		h ^= maphash.String(hashSeed, client) * 0xc4ceb9fe1a85ec53
 	}
+	apart := a.who.apart()
+	if apart != nil && apart.rows.n != nil {
+		h ^= apart.rows.n.hash * 0x94d049bb133111eb
+	}
 	at := placesOf(a.m.answers.ofPolicy[:], h)
 	for i := range at {
 		e := at[i].Load()
-		if e != nil && e.policy == p.number && e.on == string(on) && e.action == action && e.client == client {
+		if e != nil && e.policy == p.number && e.apart == apart && e.on == string(on) && e.action == action && e.client == client {
 			return a.callerRows(e)
 		}
 	}
@@ -79,7 +84,7 @@ func (a *Access) rows(action Action, on Resource) Condition {
 	if !rows.fits(keptNodes, keptBytes) {
 		return rows.resolve(a.lookup)
 	}
-	e := &policyAnswer{policy: p.number, action: Action(strings.Clone(string(action))), on: strings.Clone(string(on)),
+	e := &policyAnswer{policy: p.number, apart: apart, action: Action(strings.Clone(string(action))), on: strings.Clone(string(on)),
 		client: strings.Clone(client), rows: rows.kept(), seed: h}
 	if rows.hasRefs() {
 		e.refs = rows.n.appendRefs(nil)

@@ -52,7 +52,7 @@ func askers(r *rand.Rand, m *Manager) (callers []Access, on []Resource) {
 	}
 	pick := func(texts ...string) string { return texts[r.IntN(len(texts))] }
 	for i := range 3000 {
-		who := &principal{owner: pick("acme", "umbra"), root: pick("", "", "root", "other"),
+		who := &principal{lineage: &lineage{owner: pick("acme", "umbra"), root: pick("", "", "root", "other")},
 			client: Client{ID: pick("", "a", "b", fmt.Sprint("client", r.IntN(300)))}}
 		if r.IntN(3) > 0 {
 			attributes := Attributes{"regions": []string{pick("EU", "US"), pick("EU", "CH")}, "level": int64(r.IntN(3))}
@@ -156,9 +156,11 @@ func TestAnAnswerIsOfOneQuestion(t *testing.T) {
 		on     Resource
 	}
 	caller := func(id byte, who principal, rules ...Rule) Access {
+		who.lineage = cmp.Or(who.lineage, &lineage{})
 		return Access{set: &compiled{policy: newPolicy([]layer{{rules: rules}}, nil)}, who: &who, id: [16]byte{15: id}}
 	}
 	as := func(a Access, id byte, who principal) Access {
+		who.lineage = cmp.Or(who.lineage, &lineage{})
 		a.id, a.who = [16]byte{15: id}, &who
 		return a
 	}
@@ -169,10 +171,10 @@ func TestAnAnswerIsOfOneQuestion(t *testing.T) {
 	plain := caller(1, principal{}, where("a", "x"))
 	two := caller(1, principal{}, Allow(Read).On("set/a").Where(Where("a", Eq, "x")), Allow(Update, Read).On("set/b"))
 	client := caller(1, principal{client: Client{ID: "a"}}, Allow(Read).On("user/{*client}"))
-	self := caller(1, principal{root: "root"}, where("by", Self))
+	self := caller(1, principal{lineage: &lineage{root: "root"}}, where("by", Self))
 	id := caller(1, principal{}, where("by", Self))
 	ofClient := caller(1, principal{client: Client{ID: "a"}}, where("by", ClientID))
-	ofOwner := caller(1, principal{owner: "acme"}, where("by", OwnerID))
+	ofOwner := caller(1, principal{lineage: &lineage{owner: "acme"}}, where("by", OwnerID))
 	ofTeam := caller(1, team("red"), where("by", Attr("team")))
 	for what, pair := range map[string][2]asked{
 		"policy":      {{plain, Read, "set/a"}, {caller(1, principal{}, where("a", "y")), Read, "set/a"}},
@@ -180,13 +182,13 @@ func TestAnAnswerIsOfOneQuestion(t *testing.T) {
 		"resource":    {{two, Read, "set/a"}, {two, Read, "set/b"}},
 		"pattern":     {{client, Read, "user/a"}, {as(client, 1, principal{client: Client{ID: "b"}}), Read, "user/a"}},
 		"answer":      {{ofOwner, Read, "a"}, {caller(1, *ofOwner.who, where("other", OwnerID)), Read, "a"}},
-		"root":        {{self, Read, "a"}, {as(self, 1, principal{root: "other"}), Read, "a"}},
+		"root":        {{self, Read, "a"}, {as(self, 1, principal{lineage: &lineage{root: "other"}}), Read, "a"}},
 		"no root":     {{self, Read, "a"}, {as(self, 1, principal{}), Read, "a"}},
 		"id":          {{id, Read, "a"}, {as(id, 2, principal{}), Read, "a"}},
-		"root for id": {{id, Read, "a"}, {as(id, 1, principal{root: "root"}), Read, "a"}},
+		"root for id": {{id, Read, "a"}, {as(id, 1, principal{lineage: &lineage{root: "root"}}), Read, "a"}},
 		"client":      {{ofClient, Read, "a"}, {as(ofClient, 1, principal{client: Client{ID: "b"}}), Read, "a"}},
 		"no client":   {{ofClient, Read, "a"}, {as(ofClient, 1, principal{}), Read, "a"}},
-		"owner":       {{ofOwner, Read, "a"}, {as(ofOwner, 1, principal{owner: "umbra"}), Read, "a"}},
+		"owner":       {{ofOwner, Read, "a"}, {as(ofOwner, 1, principal{lineage: &lineage{owner: "umbra"}}), Read, "a"}},
 		"attribute":   {{ofTeam, Read, "a"}, {as(ofTeam, 1, team("blue")), Read, "a"}},
 		"no value":    {{ofTeam, Read, "a"}, {as(ofTeam, 1, principal{}), Read, "a"}},
 	} {
@@ -243,18 +245,20 @@ func TestAnswersAreBounded(t *testing.T) {
 		require.True(t, a.rows(Read, "a").Equal(a.rowsAnew(Read, "a")))
 		return a.rows(Read, "a").n.bound != nil
 	}
-	nobody := &principal{}
+	nobody := &principal{lineage: &lineage{}}
+	with := func(of Attributes) *principal {
+		return &principal{lineage: nobody.lineage, facts: &facts{attributes: newAttributeSet(of, nil)}}
+	}
 	assert.True(t, ask(AnyOf(many[:9]...), nobody))
 	assert.False(t, ask(AnyOf(many...), nobody))
 	assert.False(t, ask(All(Where("s", Eq, long), Where("t", Eq, "x")), nobody))
 	assert.False(t, ask(All(Where("s", In, []string{long}), Where("t", Eq, "x")), nobody))
-	assert.True(t, ask(Where("by", Eq, ClientID), &principal{client: Client{ID: "x"}}))
+	assert.True(t, ask(Where("by", Eq, ClientID), &principal{lineage: &lineage{}, client: Client{ID: "x"}}))
 	assert.False(t, ask(AnyOf(append(many[:keptForCaller:keptForCaller], Where("by", Eq, ClientID))...),
-		&principal{client: Client{ID: "x"}}), "many nodes")
-	assert.False(t, ask(Where("by", Eq, Attr("text")), &principal{facts: &facts{attributes: newAttributeSet(
-		Attributes{"text": long}, nil)}}), "a long value")
-	assert.False(t, ask(Not(Where("by", In, Attr("texts"))), &principal{facts: &facts{attributes: newAttributeSet(
-		Attributes{"texts": slices.Repeat([]string{"x"}, keptNodes)}, nil)}}), "a long list")
+		&principal{lineage: &lineage{}, client: Client{ID: "x"}}), "many nodes")
+	assert.False(t, ask(Where("by", Eq, Attr("text")), with(Attributes{"text": long})), "a long value")
+	assert.False(t, ask(Not(Where("by", In, Attr("texts"))),
+		with(Attributes{"texts": slices.Repeat([]string{"x"}, keptNodes)})), "a long list")
 	a := Access{set: &compiled{policy: newPolicy([]layer{{rules: Permissions{Allow(Read).On("*").
 		Where(Where("by", Eq, "x"))}}}, nil)}, who: nobody, m: m}
 	on := Resource(strings.Repeat("r", keptResource+1))
@@ -304,7 +308,7 @@ func rowsCallers() map[string]Access {
 		rules := Permissions{Allow(Read).On("set/orders").Where(All(Where("owner", Eq, owner), Where("amount", Lt, 1000),
 			Where("status", In, []string{"open", "paid", "sent"})))}
 		callers[name] = Access{set: &compiled{policy: newPolicy([]layer{{rules: rules}}, nil)},
-			who: &principal{owner: "acme", client: Client{ID: "user-17"}}, m: New(noStore{}, nil)}
+			who: &principal{lineage: &lineage{owner: "acme"}, client: Client{ID: "user-17"}}, m: New(noStore{}, nil)}
 	}
 	return callers
 }

@@ -31,6 +31,7 @@ type Manager struct {
 	code      codeRoles
 	cache     *rightsCache
 	answers   answers
+	recent    recentFacts
 	followers atomic.Pointer[[]*follower] // of the feeds that were used so far, at the places of their numbers in cache
 	following sync.Mutex                  // excludes those who add one
 	loads     *coalesce.Keyed[loadKey, Found]

@@ -296,7 +296,7 @@ func (a Access) mayMint(ctx context.Context, n *Narrowing, f *Found) (resolvedNa
 // checkSize returns an error if the rows of a mint would be too large together with those of its ancestors. It composes
 // them only if they may be too large by their sizes, which is rare: the roles that a mint names are its parent's.
 //
-// Whole is the size of the parent's policy.
+// Whole is the size of the parent's policy, with what the parent has apart.
 func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing, whole size) error {
 	own := whole // which includes what the roles it names give
 	if !nl.layer.full {
@@ -314,7 +314,7 @@ func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing, whole size
 	if whole.and(own).fits() {
 		return nil
 	}
-	return newPolicy(append([]layer{nl.layer}, a.set.layers...), nl.roleSet).checkSize(ctx)
+	return newPolicy(append([]layer{nl.layer}, a.layers()...), nl.roleSet).checkSize(ctx)
 }
 
 // clampEnd returns now + lifetime, or the first end of the parent f and its ancestors.
@@ -422,7 +422,7 @@ func (a Access) resolveNarrowing(ctx context.Context, n *Narrowing) (resolvedNar
 		forced = given
 	}
 	for field, mine := range forced {
-		if slices.ContainsFunc(slices.Concat(a.set.narrowLayers, a.set.layers), func(up layer) bool {
+		if slices.ContainsFunc(slices.Concat(a.set.narrowLayers, a.layers()), func(up layer) bool {
 			v, ok := up.forced[field]
 			return ok && !reflect.DeepEqual(mine, v)
 		}) {

@@ -15,11 +15,51 @@ type layer struct {
 	rules  Permissions // the layer's own
 	rows   []Condition // AND-ed to every grant
 	forced Values      // merged into every grant's forced values, for Create only
+	// apart means that rows and forced are not here: each question brings those of its caller. See apartRights. Forces
+	// says that there are forced values.
+	apart, forces bool
 	// ends says until when roles are held, in a layer that Access.Narrow adds. Those of tokens are in their records.
 	ends map[string]time.Time
 	// selfRoles is the value of SelfRoles in this layer: the roles of the token of the layer, not of the presented one.
 	// Otherwise a minted token with other roles could do what its parent may not. Nil: SelfRoles is not filled in.
 	selfRoles *selfRoles
+}
+
+// apartRights are the rows and the forced values of one token. They are kept beside what the token shares with others
+// in a cache, because most minted tokens differ in them alone: so a thousand children of a key, each with the rows of
+// its customer, have one compiled policy. The layer of the token in that policy is apart: it allows nothing in a
+// question that does not bring them. They never change.
+type apartRights struct {
+	rows   Condition // valid
+	forced Values    // canonical, without references; nil: none
+	extent verdict   // of rows
+	is     bool      // false: the token has none apart
+}
+
+// everything is what takes nothing away.
+var everything = apartRights{rows: AllRows, extent: verdictAll, is: true}
+
+// extentOf returns how much the rows admit: nothing if there are none.
+func (r *apartRights) extentOf() verdict {
+	if r == nil {
+		return verdictNone
+	}
+	return r.extent
+}
+
+// in returns a layer with the rows and the forced values.
+func (r *apartRights) in(l layer) layer {
+	l.apart, l.forces = false, false
+	if l.rows = nil; !r.rows.IsAllRows() {
+		l.rows = []Condition{r.rows}
+	}
+	l.forced = r.forced
+	return l
+}
+
+// equal reports whether both are the same.
+func (r *apartRights) equal(o *apartRights) bool {
+	return r.is == o.is && r.rows.Equal(o.rows) && forcedKey(r.forced) == forcedKey(o.forced)
 }
 
 // policy is a compiled chain of layers: what all of them allow together. It is immutable, but for what it remembers.
@@ -35,11 +75,13 @@ type policy struct {
 	clientPatterns       bool                     // a pattern holds ClientSegment
 	verdicts             atomic.Pointer[verdicts] // on prepared questions; nil: none was asked yet
 	number               uint64                   // of no other policy
+	apart                bool                     // some layer is apart
 }
 
 type compiledLayer struct {
 	name   string
 	broken bool // something in it is invalid: it allows nothing
+	apart  bool // its rows and forced values come with the question, and it allows nothing in one without them
 	full   bool
 	root   bool
 	top    []int32 // the roles of the layer, as indices of policy.nodes
@@ -86,15 +128,32 @@ func newPolicy(layers []layer, roles map[string]Role) *policy {
 			forcing++
 			forcingCreate++
 		}
-		if len(c.forced) > 0 {
+		if len(c.forced) > 0 || l.forces {
 			forcingCreate++
 		}
+		b.p.apart = b.p.apart || c.apart
 		b.p.layers = append(b.p.layers, c)
 	}
 	b.p.paired, b.p.pairedCreate = forcing > 1, forcingCreate > 1
 	b.p.forcesRefs = slices.ContainsFunc(b.p.rulesets(), func(s *ruleset) bool { return s.forcesRefs })
 	b.p.clientPatterns, b.p.number = b.p.refersToClient(), policyNumbers.Add(1)
 	return b.p
+}
+
+// with returns p with the rows and the forced values of own in their layer. P and own may be nil.
+func (p *policy) with(own *apartRights) *policy {
+	if p == nil || !p.apart || own == nil {
+		return p
+	}
+	of := &policy{nodes: p.nodes, paired: p.paired, pairedCreate: p.pairedCreate, nested: p.nested,
+		forcesRefs: p.forcesRefs, clientPatterns: p.clientPatterns, number: policyNumbers.Add(1)}
+	of.layers = append(of.layers, p.layers...)
+	for i := range of.layers {
+		if l := &of.layers[i]; l.apart {
+			l.apart, l.rows, l.extent, l.forced = false, own.rows, own.extent, own.forced
+		}
+	}
+	return of
 }
 
 type policyBuilder struct {
@@ -107,7 +166,8 @@ type policyBuilder struct {
 const underWay = -1
 
 func (b *policyBuilder) layer(l layer) compiledLayer {
-	c := compiledLayer{name: l.name, full: l.full, root: l.root, rows: AllRows, extent: verdictAll, roles: l.selfRoles}
+	c := compiledLayer{name: l.name, full: l.full, root: l.root, rows: AllRows, extent: verdictAll, roles: l.selfRoles,
+		apart: l.apart}
 	if len(l.rules) > 0 {
 		c.own = newRuleset(l.rules)
 		c.broken = c.own.broken
@@ -287,11 +347,24 @@ func (p *policy) verdictOf(q *question) verdict {
 // concurrent use.
 type verdicts [32]atomic.Uint32
 
-// remembered is verdictOf for a prepared question, of a policy that does not refer to the caller.
-func (p *policy) remembered(q *question) verdict {
-	if p == nil {
+// remembered is verdictOf for a prepared question, of a policy that does not refer to the caller, and for what the
+// caller has apart.
+func (p *policy) remembered(q *question, apart *apartRights) verdict {
+	switch {
+	case p == nil:
 		return verdictNone
+	case p.apart && p.mayDisagree(q.action):
+		with := *q
+		with.apart = apart
+		return p.verdictOf(&with)
+	case p.apart:
+		return min(p.rememberedOf(q), apart.extentOf())
 	}
+	return p.rememberedOf(q)
+}
+
+// rememberedOf is remembered without what a caller has apart.
+func (p *policy) rememberedOf(q *question) verdict {
 	known := p.verdicts.Load()
 	if known == nil {
 		p.verdicts.CompareAndSwap(nil, new(verdicts))
@@ -302,7 +375,14 @@ func (p *policy) remembered(q *question) verdict {
 	if at>>2 == q.number && at != 0 {
 		return verdict(at&3 - 1)
 	}
-	v := p.verdictOf(q)
+	var v verdict
+	if p.apart {
+		with := *q
+		with.apart = &everything
+		v = p.verdictOf(&with)
+	} else {
+		v = p.verdictOf(q)
+	}
 	if at == 0 && q.number != 0 {
 		slot.CompareAndSwap(0, q.number<<2|uint32(v+1))
 	}
@@ -375,6 +455,9 @@ func (p *policy) layerVerdict(l *compiledLayer, known []roleResult, q *question)
 	}
 	if l.own != nil {
 		v = l.own.after(v, q)
+	}
+	if l.apart {
+		return min(v, q.apart.extentOf())
 	}
 	return min(v, l.extent)
 }
@@ -482,7 +565,7 @@ func (p *policy) layerGrants(l *compiledLayer, known []*[]grant, q *question) []
 	if p.forcesRefs && q.caller != nil {
 		gs = fillForced(gs, q.action, q.caller) // first: the layer itself may force the same value
 	}
-	return l.fillSelfRoles(l.limit(gs, q.action))
+	return l.fillSelfRoles(l.limit(gs, q))
 }
 
 // fillForced fills in the references in forced values. For a create a grant with one that has no value is dropped: what
@@ -535,15 +618,21 @@ func (l *compiledLayer) fillSelfRoles(gs []grant) []grant {
 }
 
 // limit adds the rows of the layer, and for a create its forced values, to what its roles and rules grant.
-func (l *compiledLayer) limit(gs []grant, a Action) []grant {
-	forced := l.forced
-	if a != Create {
+func (l *compiledLayer) limit(gs []grant, q *question) []grant {
+	rows, forced, extent := l.rows, l.forced, l.extent
+	if l.apart {
+		if q.apart == nil {
+			return nil
+		}
+		rows, forced, extent = q.apart.rows, q.apart.forced, q.apart.extent
+	}
+	if q.action != Create {
 		forced = nil
 	}
-	if len(forced) == 0 && l.extent == verdictAll {
+	if len(forced) == 0 && extent == verdictAll {
 		return gs
 	}
-	return meet(gs, []grant{{l.rows, forced}})
+	return meet(gs, []grant{{rows, forced}})
 }
 
 // roleGrants is roleVerdict with the grants.

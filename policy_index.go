@@ -20,6 +20,7 @@ type question struct {
 	client string // Client.ID; "": none
 	// caller fills in the references in forced values. Nil: they stay as they are.
 	caller refValues
+	apart  *apartRights // what the caller has of the layer that is apart; nil: nothing, and that layer allows nothing
 
 	hash     uint64            // of on; 0: not yet known
 	prefixes [maxHashed]uint64 // the hashes up to and with the first "/", the second, …; 0: not yet known

@@ -287,7 +287,7 @@ func TestAllocationsOfQuestions(t *testing.T) {
 		l.roles = append(l.roles, id)
 	}
 	p := newPolicy([]layer{l}, roles)
-	a := Access{set: &compiled{policy: p}, who: &principal{client: Client{ID: "u"}}}
+	a := Access{set: &compiled{policy: p}, who: &principal{lineage: &lineage{}, client: Client{ID: "u"}}}
 	p.layers[0].union.asked.Store(-1000) // not joined in the midst of the first round
 	for _, on := range []Resource{"dataset/orders", "d/r7", "user/u/inbox"} {
 		q := PrepareQuestion(Read, on)
@@ -311,7 +311,7 @@ func TestAnswersAreKeptByQuestion(t *testing.T) {
 	}
 	for range 3 {
 		for _, q := range asked {
-			require.Equal(t, p.verdictOf(q.q), p.remembered(q.q), q.Question())
+			require.Equal(t, p.verdictOf(q.q), p.remembered(q.q, nil), q.Question())
 		}
 	}
 	known := p.verdicts.Load()
@@ -329,8 +329,8 @@ func TestAnswersAreKeptByQuestion(t *testing.T) {
 	yes, no := PrepareQuestion(Read, "d/0/x"), PrepareQuestion(Read, "d")
 	yes.q.number, no.q.number = 0, 0
 	for range 2 {
-		require.Equal(t, verdictAll, p.remembered(yes.q))
-		require.Equal(t, verdictNone, p.remembered(no.q))
+		require.Equal(t, verdictAll, p.remembered(yes.q, nil))
+		require.Equal(t, verdictNone, p.remembered(no.q, nil))
 	}
 }
 

@@ -125,7 +125,7 @@ func (p *policy) forcesRefsBut(caller refValues) bool {
 // its id never names another role again.
 func (p *policy) invalid() bool {
 	for i := range p.layers {
-		if p.layers[i].broken {
+		if p.layers[i].broken || p.layers[i].apart { // of one that is apart no question brings the rows here
 			return true
 		}
 	}
@@ -233,7 +233,7 @@ func (p *policy) unrestricted() bool {
 	}
 	for i := range p.layers {
 		l := &p.layers[i]
-		if l.broken || !l.full || l.own != nil || l.extent != verdictAll || len(l.forced) > 0 {
+		if l.broken || l.apart || !l.full || l.own != nil || l.extent != verdictAll || len(l.forced) > 0 {
 			return false
 		}
 	}

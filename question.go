@@ -41,13 +41,13 @@ func (a Access) AllowsQuestion(asked PreparedQuestion) bool {
 	if a.set.policy.refersToCaller() {
 		return a.allowsOwn(*asked.q)
 	}
-	return a.set.policy.remembered(asked.q) == verdictAll
+	return a.set.policy.remembered(asked.q, a.who.apart()) == verdictAll
 }
 
 // allowsOwn asks a question whose answer depends on the caller.
 func (a Access) allowsOwn(q question) bool {
 	p := a.set.policy
-	q.client = a.who.client.ID
+	q.client, q.apart = a.who.client.ID, a.who.apart()
 	if p.forcesRefs {
 		q.caller = a.lookup
 	}

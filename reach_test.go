@@ -14,7 +14,7 @@ import (
 // accessOf returns an Access of a client with these rules, and roles in addition.
 func accessOf(client string, layers ...layer) Access {
 	return Access{set: &compiled{policy: newPolicy(layers, nil)},
-		who: &principal{owner: "acme", client: Client{ID: client}}}
+		who: &principal{lineage: &lineage{owner: "acme"}, client: Client{ID: client}}}
 }
 
 func reachText(list []Reached) (out []string) {

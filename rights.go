@@ -31,9 +31,10 @@ type (
 // compiled is what decides for a token, and for all others with the same roles, rules and parents. It never changes.
 type compiled struct {
 	policy       *policy
+	lineage      *lineage // of the principals of those in the cache
 	restrict     *restriction
 	limits       *limitSet      // nil: none
-	layers       []layer        // what policy was made of: own first, the owner's boundary last
+	shared       []layer        // what policy was made of: own first, the owner's boundary last. See Access.layers
 	narrowLayers []layer        // added by Access.Narrow, nearest first; empty for what a token has
 	confined     []Restrictions // by Access.Narrow
 	roleSet      map[string]Role
@@ -54,13 +55,18 @@ type idleLink struct {
 // principal is what a token stands for. It is comparable, so that the cache can store equal ones once. One with facts
 // of its own is stored for its token alone.
 type principal struct {
-	owner  string
-	root   string // Self: the id of the root of the chain, or an Assumed caller's Client.ID; "": the token itself
+	*lineage
 	client Client
 	facts  *facts // nil: none
-	kind   Kind   // 0: Assumed
-	test   bool
-	feed   uint32 // the number of the follower of the owner's feed
+}
+
+// lineage is what all tokens with the same compiled rights have in common. It never changes.
+type lineage struct {
+	owner string
+	root  string // Self: the id of the root of the chain, or an Assumed caller's Client.ID; "": the token itself
+	kind  Kind   // 0: Assumed
+	test  bool
+	feed  uint32 // the number of the follower of the owner's feed
 }
 
 // attributes returns the attributes, nil if there are none.
@@ -85,14 +91,41 @@ func (p *principal) as(client Client, attributes *attributeSet) *principal {
 	return &who
 }
 
-// facts are what few tokens have, and what an [Access] says without asking the store. They never change.
+// facts are what few tokens have. They never change.
 type facts struct {
+	attributes *attributeSet // nil: none
+	more       *moreFacts    // nil: none
+	apart      *apartRights  // nil: none
+}
+
+// moreFacts are what an [Access] says without asking the store.
+type moreFacts struct {
 	name, extra string
 	claims      string         // of a stateless token; "": it is stored
 	parent      [16]byte       // of a stateless token
 	reading     *parentReading // in the record of a parent of stateless tokens; nil in every other
 	ends        int64          // µs: the chain's end, if the secret or a role ends earlier; 0: that of the cached record
-	attributes  *attributeSet  // nil: none
+}
+
+var noMoreFacts moreFacts
+
+// more returns facts that few tokens have.
+func (p *principal) more() *moreFacts {
+	if p.facts == nil || p.facts.more == nil {
+		return &noMoreFacts
+	}
+	return p.facts.more
+}
+
+// withMore returns a copy of p that is of its token alone, with more facts as edit makes them.
+func (p principal) withMore(edit func(*moreFacts)) principal {
+	of, more := facts{}, *p.more()
+	if p.facts != nil {
+		of = *p.facts
+	}
+	edit(&more)
+	of.more, p.facts = &more, &of
+	return p
 }
 
 // attributeFacts holds the facts of tokens that have attributes alone, by their JSON. So tokens with equal attributes
@@ -103,16 +136,34 @@ var attributeFacts struct {
 }
 
 // factsOf returns the facts of a token, nil if there are none. Alone reports whether they are of this token only.
-// Ends is as in facts.
-func factsOf(t *Token, ends int64) (of *facts, alone bool) {
-	set := newAttributeSet(t.Attributes, t.ChildAttributes)
+// Ends is as in moreFacts. Recent are facts of other tokens.
+func factsOf(t *Token, ends int64, recent *recentFacts) (of *facts, alone bool) {
+	set, own := newAttributeSet(t.Attributes, t.ChildAttributes), (*apartRights)(nil)
+	if of := apartOf(t); of.is {
+		kept := of // so that tokens without pay for none
+		own = &kept
+	}
 	if t.Name != "" || len(t.Extra) != 0 || ends != 0 {
 		// Copies: a text from a store may be a part of a whole record.
-		return &facts{name: strings.Clone(t.Name), extra: string(t.Extra), ends: ends, attributes: set}, true
+		more := &moreFacts{name: strings.Clone(t.Name), extra: string(t.Extra), ends: ends}
+		return &facts{attributes: set, more: more, apart: own}, true
 	}
-	if set == nil {
-		return nil, false
+	if set != nil {
+		of = factsOfAttributes(set)
 	}
+	if own == nil {
+		return of, false
+	}
+	with := &facts{apart: own}
+	if of != nil {
+		with.attributes = of.attributes
+	}
+	of, known := recent.shared(with)
+	return of, !known
+}
+
+// factsOfAttributes returns the facts of tokens that have these attributes and nothing else.
+func factsOfAttributes(set *attributeSet) *facts {
 	b := set.values.appendJSON(nil)
 	for _, name := range set.child {
 		b = appendJSONValue(b, name)
@@ -121,16 +172,16 @@ func factsOf(t *Token, ends int64) (of *facts, alone bool) {
 	k := &attributeFacts
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if of = k.known[key].Value(); of != nil {
-		return of, false
+	if of := k.known[key].Value(); of != nil {
+		return of
 	}
-	of = &facts{attributes: set}
+	of := &facts{attributes: set}
 	if k.known == nil {
 		k.known = map[string]weak.Pointer[facts]{}
 	}
 	k.known[key] = weak.Make(of)
 	runtime.AddCleanup(of, forgetFacts, key)
-	return of, false
+	return of
 }
 
 // forgetFacts removes an entry whose facts are gone, unless newer ones have taken its place.
@@ -173,13 +224,13 @@ func (m *Manager) compile(f Found, beside ...string) (*entry, error) {
 	if chain == e.Ends {
 		chain = 0
 	}
-	e.Principal, e.Alone = principalOf(&f, feed.cached.Number(), chain)
-	if e.Value, e.Deps = m.cache.Shared(&e.Key); e.Value != nil {
-		return e, nil
+	if e.Value, e.Deps = m.cache.Shared(&e.Key); e.Value == nil {
+		if e.Value, e.Deps, err = compileRights(withHeldRoles(m.withCodeRoles(f))); err != nil {
+			return nil, err
+		}
+		e.Value.lineage = lineageOf(&f, feed.cached.Number())
 	}
-	if e.Value, e.Deps, err = compileRights(withHeldRoles(m.withCodeRoles(f))); err != nil {
-		return nil, err
-	}
+	e.Principal, e.Alone = m.principalOf(&f, e.Value.lineage, chain)
 	return e, nil
 }
 
@@ -191,20 +242,29 @@ func (f *Found) inChain(i int) *Token {
 	return &f.Ancestors[i]
 }
 
-// principalOf returns what a token stands for. Feed is the number of the follower of its owner's feed. Ends and alone
-// are as for factsOf.
-func principalOf(f *Found, feed uint32, ends int64) (p principal, alone bool) {
+// lineageOf returns what a token has in common with all that have its rightsKey. Feed is the number of the follower of
+// its owner's feed.
+func lineageOf(f *Found, feed uint32) *lineage {
 	t, root := &f.Token, "" // itself: so that tokens of one owner share a principal
 	if n := len(f.Ancestors); n > 0 {
 		root = f.Ancestors[n-1].ID
 	}
-	p = principal{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, client: t.Client, feed: feed}
-	p.facts, alone = factsOf(t, ends)
+	return &lineage{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, feed: feed}
+}
+
+// principalOf returns what a token stands for. Ends and alone are as for factsOf.
+func (m *Manager) principalOf(f *Found, of *lineage, ends int64) (p principal, alone bool) {
+	p = principal{lineage: of, client: f.Token.Client}
+	p.facts, alone = factsOf(&f.Token, ends, &m.recent)
 	return p, alone
 }
 
 // compileRights returns the rights of a token and the records that they were made from.
 func compileRights(f Found) (*compiled, []dependency, error) {
+	own := apartOf(&f.Token)
+	if own.is {
+		f.Token.Rows, f.Token.Forced = nil, nil
+	}
 	t, set := &f.Token, &compiled{}
 	set.idle, set.anyRole = t.Validity.Idle.Microseconds(), anyRole(&f)
 	set.roleSet = map[string]Role{}
@@ -213,8 +273,9 @@ func compileRights(f Found) (*compiled, []dependency, error) {
 	}
 	deps := []dependency{dependsOn(ChangedOwner, t.Owner)}
 	limits := []Restrictions{t.Restrictions}
-	set.layers, set.roles, set.lost = chainLayers(&f, set.roleSet)
-	set.layers[0].name = "token" // the set is shared by others
+	set.shared, set.roles, set.lost = chainLayers(&f, set.roleSet)
+	set.shared[0].name = "token" // the set is shared by others
+	set.shared[0].apart, set.shared[0].forces = own.is, len(own.forced) > 0
 	for i := range f.Ancestors {
 		a := &f.Ancestors[i]
 		limits = append(limits, a.Restrictions)
@@ -231,8 +292,8 @@ func compileRights(f Found) (*compiled, []dependency, error) {
 	if set.limits, err = meetLimits(&f); err != nil {
 		return nil, nil, fmt.Errorf("%w: stored limits: %w", ErrUnavailable, err) // the same
 	}
-	set.policy = newPolicy(set.layers, set.roleSet)
-	for _, layer := range set.layers {
+	set.policy = newPolicy(set.shared, set.roleSet)
+	for _, layer := range set.shared {
 		for _, id := range layer.roles {
 			deps = append(deps, dependsOn(ChangedRole, id)) // also one that is missing
 		}
@@ -316,12 +377,16 @@ const spelledOut = 64
 // tokens which do not differ in it share one set. The owner's boundary and limits are spelled out too: an owner that
 // was erased begins again with version 1.
 func keyOfRights(f *Found) (k rightsKey) {
-	t := &f.Token
+	token := f.Token
+	t, own := &token, apartOf(&token)
+	if own.is {
+		t.Rows, t.Forced = nil, nil
+	}
 	key := make([]byte, 0, 512)
 	key = binary.AppendUvarint(key, uint64(f.Feed))
 	key = appendRef(key, t.Owner, f.Owner.Version)
-	key = append(key, flag(t.Kind == KindSecret), flag(t.Full), flag(t.Permissions == nil), flag(anyRole(f)),
-		flag(f.Owner.Boundary == nil), flag(isStateless(t)))
+	key = append(key, byte(t.Kind), flag(t.Test), flag(t.Full), flag(t.Permissions == nil), flag(anyRole(f)),
+		flag(f.Owner.Boundary == nil), flag(isStateless(t)), flag(own.is), flag(len(own.forced) > 0))
 	key = binary.AppendUvarint(key, uint64(t.Validity.Idle.Microseconds()))
 	key = binary.AppendUvarint(key, uint64(len(t.Roles)))
 	for _, id := range t.Roles {
@@ -341,17 +406,17 @@ func keyOfRights(f *Found) (k rightsKey) {
 			key = appendRef(key, id, 0)
 		}
 	}
-	own := &Token{}
+	spelled := &Token{}
 	parts := ownParts(t)
 	if parts > spelledOut {
 		key = append(key, 1)
 		key = appendRef(key, t.ID, t.Version)
 		key = binary.AppendVarint(key, t.Created.UnixMicro()) // as that of an ancestor
 	} else {
-		key, own = append(key, 0), t
+		key, spelled = append(key, 0), t
 	}
 	if parts != 0 || f.Owner.Boundary != nil || !f.Owner.Limits.IsZero() {
-		key = appendOwnRights(key, own, &f.Owner)
+		key = appendOwnRights(key, spelled, &f.Owner)
 	}
 	k.Shape = sha256.Sum256(key)
 

@@ -15,11 +15,11 @@ import (
 // A token without a name, an Extra or attributes costs in the cache what it did before there were any: its principal
 // has no more bytes, and is shared. Tokens with equal attributes share theirs, too.
 func TestFactsArePaidForByTokensThatHaveThem(t *testing.T) {
-	require.LessOrEqual(t, unsafe.Sizeof(principal{}), uintptr(80))
+	require.LessOrEqual(t, unsafe.Sizeof(principal{}), uintptr(48))
 	of := func(edit func(*Token)) (*facts, bool) {
 		var token Token
 		edit(&token)
-		return factsOf(&token, 0)
+		return factsOf(&token, 0, new(recentFacts))
 	}
 	none, alone := of(func(*Token) {})
 	require.Nil(t, none)
@@ -92,6 +92,9 @@ func TestKeysTellRolesApart(t *testing.T) {
 		"the owner's":      {func(f *Found) { f.Owner.Version = 2 }, false, true},
 		"another owner":    {func(f *Found) { f.Token.Owner = "globex" }, false, true},
 		"a rule":           {func(f *Found) { f.Token.Permissions = Permissions{Deny(Any).On("*")} }, false, true},
+		"rows":             {func(f *Found) { f.Token.Rows = []Condition{AllRows} }, false, true},
+		"a test token":     {func(f *Found) { f.Token.Test = true }, false, true},
+		"another kind":     {func(f *Found) { f.Token.Kind = KindPublishable }, false, true},
 		"forced values":    {func(f *Found) { f.Token.Forced = Values{"a": 1} }, false, true},
 		"a rate":           {func(f *Found) { f.Token.Limits.Rate = PerSecond(1) }, false, true},
 		"signed":           {func(f *Found) { f.Token.Restrictions.Signed = true }, false, true},

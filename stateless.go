@@ -66,10 +66,11 @@ type parentReading struct {
 // same. A text of which they are known costs no compilation, and its claims about them are not even read: what is
 // encrypted alike says the same. They last as long as the reading of the parent, and depend on the same records.
 type sharedRights struct {
-	of   rightsClaims
-	set  *compiled
-	key  rightsKey
-	deps []dependency
+	of    rightsClaims
+	set   *compiled
+	apart *apartRights // nil: none. The claims hold them too, so that they are the same
+	key   rightsKey
+	deps  []dependency
 }
 
 // rightsClaims is what the claims of a token say of its rights.
@@ -120,11 +121,14 @@ func (m *Manager) cachedParent(sum *[32]byte, owner string, id [16]byte,
 		return nil, a, false
 	}
 	r, set, who, ok := m.cache.Live(&hit, sum)
-	if !ok || now >= r.Ends || who.facts == nil || who.facts.reading == nil || who.facts.reading.set != set ||
-		r.ID != id || who.owner != owner {
+	if !ok || now >= r.Ends {
 		return nil, a, false
 	}
-	return who.facts.reading, Access{set: set, who: who, m: m, id: id, ends: r.Ends}, true
+	up = who.more().reading
+	if up == nil || up.set != set || r.ID != id || who.owner != owner {
+		return nil, a, false
+	}
+	return up, Access{set: set, who: who, m: m, id: id, ends: r.Ends}, true
 }
 
 // parent returns what the store says of a token, and its rights. What the cache has counts,
@@ -153,21 +157,18 @@ func (m *Manager) parent(ctx context.Context, feed *follower, owner string, id [
 	if err != nil {
 		return nil, Access{}, false, err
 	}
-	of := facts{}
-	if e.Principal.facts != nil {
-		of = *e.Principal.facts
-	}
 	set := e.Value
-	of.reading = &parentReading{found: &found, chain: append([]Token{found.Token}, found.Ancestors...), set: set,
-		size: set.policy.size(), idles: idles(&found)}
-	of.reading.chainEnds = cmp.Or(of.ends, e.Ends)
-	of.reading.good = m.verifyRecords(&found, at) == nil
-	for i := range of.reading.chain {
-		of.reading.notBefore = max(of.reading.notBefore, micros(of.reading.chain[i].Validity.NotBefore))
+	up = &parentReading{found: &found, chain: append([]Token{found.Token}, found.Ancestors...), set: set,
+		size: set.policy.with(e.Principal.apart()).size(), idles: idles(&found)}
+	up.chainEnds = cmp.Or(e.Principal.more().ends, e.Ends)
+	up.good = m.verifyRecords(&found, at) == nil
+	for i := range up.chain {
+		up.notBefore = max(up.notBefore, micros(up.chain[i].Validity.NotBefore))
 	}
-	e.Principal.facts, e.Alone, e.Resets = &of, true, resets
+	e.Principal = e.Principal.withMore(func(of *moreFacts) { of.reading = up })
+	e.Alone, e.Resets = true, resets
 	feed.cached.Put(sum, *e)
-	return of.reading, Access{set: set, who: &e.Principal, m: m, id: id, ends: e.Ends}, false, nil
+	return up, Access{set: set, who: &e.Principal, m: m, id: id, ends: e.Ends}, false, nil
 }
 
 // rolesBeside returns roles, and those of the store that ids name and that are not among them, with what they inherit.
@@ -616,9 +617,10 @@ func (m *Manager) verifyKnown(ctx context.Context, p *Presented, owner, plain st
 	if known == nil || known.of != of {
 		return a, false, nil
 	}
-	who, ends := c.principal(up, parent.who, client, plain), min(c.ends, parent.ends)
-	if who.facts.ends == ends {
-		who.facts.ends = 0
+	ends := min(c.ends, parent.ends)
+	who := c.principal(known, parent.who, client, plain)
+	if chain := min(c.ends, up.chainEnds); chain != ends {
+		who.facts.more.ends = chain
 	}
 	a = Access{set: known.set, who: who, m: m, id: id, from: p.Address, ends: ends}
 	if known.set.restrict != nil {
@@ -645,16 +647,17 @@ func (m *Manager) verifyKnown(ctx context.Context, p *Presented, owner, plain st
 	return a, true, nil
 }
 
-// principal returns what a token stands for that has no attributes of its own. The end of its chain is in facts.ends.
-func (c *claims) principal(up *parentReading, parent *principal, client Client, plain string) *principal {
+// principal returns what a token stands for that has no attributes of its own, and the rights known. The caller sets the
+// end of its chain.
+func (c *claims) principal(known *sharedRights, parent *principal, client Client, plain string) *principal {
 	one := &struct {
-		who principal
-		of  facts
+		who  principal
+		of   facts
+		more moreFacts
 	}{}
-	one.of = facts{name: c.name, extra: c.extra, claims: plain, parent: c.parent, ends: min(c.ends, up.chainEnds),
-		attributes: parent.facts.attributes}
-	one.who = principal{owner: parent.owner, root: cmp.Or(parent.root, up.found.Token.ID), client: client,
-		facts: &one.of, kind: KindAccess, test: parent.test, feed: parent.feed}
+	one.more = moreFacts{name: c.name, extra: c.extra, claims: plain, parent: c.parent}
+	one.of = facts{attributes: parent.attributes(), more: &one.more, apart: known.apart}
+	one.who = principal{lineage: known.set.lineage, client: client, facts: &one.of}
 	return &one.who
 }
 
@@ -668,7 +671,7 @@ func (m *Manager) shareRights(up *parentReading, plain string, e *entry, t *Toke
 		return
 	}
 	of := rightsClaims{flags & claimRights, strings.Clone(r.Rest())}
-	up.sharedAt(m, of).Store(&sharedRights{of, e.Value, e.Key, e.Deps})
+	up.sharedAt(m, of).Store(&sharedRights{of, e.Value, e.Principal.apart(), e.Key, e.Deps})
 }
 
 // seenBefore reports whether a text was presented before, of some thousand that were presented last. One that is
@@ -724,12 +727,8 @@ func (m *Manager) verifyClaims(ctx context.Context, p *Presented, owner string, 
 
 // keepClaims has the principal of an entry hold the claims of its stateless token, by which it is read again.
 func keepClaims(e *entry, plain string, c *claims) {
-	of := facts{}
-	if e.Principal.facts != nil {
-		of = *e.Principal.facts
-	}
-	of.claims, of.parent = plain, c.parent
-	e.Principal.facts, e.Alone = &of, true
+	e.Principal = e.Principal.withMore(func(of *moreFacts) { of.claims, of.parent = plain, c.parent })
+	e.Alone = true
 }
 
 // currentOf is current for the token of an Access, stored or not.
@@ -743,7 +742,7 @@ func (m *Manager) currentOf(ctx context.Context, a Access) (*entry, Found, int64
 // currentStateless is current for a stateless token that was verified.
 func (m *Manager) currentStateless(ctx context.Context, a Access) (*entry, Found, int64, error) {
 	fail := func(err error) (*entry, Found, int64, error) { return nil, Found{}, 0, err }
-	plain := a.who.facts.claims
+	plain := a.who.more().claims
 	c, ok := readClaims(plain)
 	if !ok {
 		return fail(ErrUnknownToken)
@@ -769,7 +768,7 @@ func (m *Manager) currentStateless(ctx context.Context, a Access) (*entry, Found
 // that of the parent of a stateless token.
 func (a *Access) payer() [16]byte {
 	if uuidv7.IsUnstored(a.id) {
-		return a.who.facts.parent
+		return a.who.more().parent
 	}
 	return a.id
 }

@@ -537,9 +537,9 @@ func (m *Manager) reverifyAssumed(ctx context.Context, a Access) (Access, Found,
 	if o.Boundary == nil {
 		return a, Found{Owner: o}, nil
 	}
-	layers := slices.DeleteFunc(slices.Clone(a.set.layers), func(l layer) bool { return l.name == boundaryLayer })
+	layers := slices.DeleteFunc(slices.Clone(a.set.shared), func(l layer) bool { return l.name == boundaryLayer })
 	layers = append(layers, layer{name: boundaryLayer, rules: o.Boundary})
-	a.set = &compiled{layers: layers, narrowLayers: a.set.narrowLayers, confined: a.set.confined, roleSet: a.set.roleSet,
+	a.set = &compiled{shared: layers, narrowLayers: a.set.narrowLayers, confined: a.set.confined, roleSet: a.set.roleSet,
 		roles: a.set.roles, assumed: a.set.assumed,
 		policy: newPolicy(append(slices.Clone(a.set.narrowLayers), layers...), a.set.roleSet)}
 	return a, Found{Owner: o}, nil
