@@ -84,6 +84,36 @@ func TestRowsTooLargeTogetherLieWithinNothing(t *testing.T) {
 	w.ok(err)
 }
 
+// What a parent has for itself counts: not only what it shares with others.
+func TestRowsTooLargeWithThoseOfTheParent(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(latchkey.Allow(latchkey.Any).On("*"))
+	rows := func(from, n int) (rows []latchkey.Condition) {
+		for i := range n {
+			list := make([]any, 500)
+			for j := range list {
+				list[j] = j
+			}
+			rows = append(rows, latchkey.Where(fmt.Sprint("f", from+i), latchkey.In, list))
+		}
+		return rows
+	}
+	narrow := func(from, n int) latchkey.Narrowing {
+		return latchkey.Narrowing{Lifetime: time.Hour, Rows: rows(from, n)}
+	}
+	child, secret := w.mint(w.access(secret), narrow(0, 5))
+	require.Len(t, child.Rows, 5)
+	parent := w.access(secret)
+	_, _, err := parent.Mint(w.ctx, narrow(5, 4))
+	w.is(latchkey.ErrInvalid, err)
+	_, err = parent.RightsFor(w.ctx, "")
+	w.ok(err)
+	_, text := w.mint(parent, narrow(5, 2))
+	filter, err := w.access(text).Filter(latchkey.Read, "orders")
+	w.ok(err)
+	require.False(t, filter.IsAllRows())
+}
+
 // Rules with rows that are too large together would allow nothing, and another edit could make them usable later.
 func TestRowsTooLargeTogetherAreNotSaved(t *testing.T) {
 	for name, huge := range oversized {

@@ -203,4 +203,8 @@ func TestMintedTokensShareTheirRights(t *testing.T) {
 	require.Equal(t, x, y)
 	require.False(t, forcing.facts.apart.equal(forcingOther.facts.apart))
 	require.False(t, forcing.facts.apart.equal(first.facts.apart))
+	for i := range 3 * len(m.recent) { // also where two have one place among the recent
+		_, who, _ := of(fmt.Sprint(i), nil)
+		require.True(t, who.apart().rows.Equal(Where("customer", Eq, fmt.Sprint(i))))
+	}
 }

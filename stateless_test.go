@@ -863,6 +863,87 @@ func TestKnownRightsAdmitNoMore(t *testing.T) {
 	w.is(latchkey.ErrParent, present(m, first, netip.Addr{}))
 }
 
+// Tokens of two clients with the same rows and forced values share the rights that a process knows. Each of them is
+// about its own client, also where its text comes again and is cached.
+func TestKnownRowsAreThoseOfTheirClient(t *testing.T) {
+	for name, n := range map[string]latchkey.Narrowing{
+		"rows": {Rows: []latchkey.Condition{latchkey.Where("customer", latchkey.Eq, latchkey.ClientID)}},
+		"with a rule": {Rows: []latchkey.Condition{latchkey.Where("customer", latchkey.Eq, latchkey.ClientID)},
+			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("orders").
+				Where(latchkey.Where("open", latchkey.Eq, true))}},
+		"a value": {Rows: []latchkey.Condition{latchkey.Where("customer", latchkey.Eq, latchkey.ClientID)},
+			Forced: latchkey.Values{"by": "web"}},
+		"the client": {Rows: []latchkey.Condition{latchkey.Where("customer", latchkey.Eq, latchkey.ClientID)},
+			Forced: latchkey.Values{"by": latchkey.ClientID}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, n := newStateless(t), n
+			schema := latchkey.NewSchema(latchkey.Fields{"customer": {Column: "customer", Type: latchkey.Text},
+				"by": {Column: "by", Type: latchkey.Text}, "open": {Column: "open", Type: latchkey.Boolean}})
+			page := func(client string) (latchkey.Token, string) {
+				n.Stateless, n.Client = true, latchkey.Client{ID: client}
+				return w.mint(w.access(w.key), n)
+			}
+			check := func(a latchkey.Access, client, other string) {
+				row := func(customer string) latchkey.Row { return latchkey.Row{"customer": customer, "open": true} }
+				mine := latchkey.Where("customer", latchkey.Eq, client)
+				if n.Permissions != nil {
+					mine = latchkey.All(latchkey.Where("open", latchkey.Eq, true), mine)
+				}
+				rows, err := a.Filter(latchkey.Read, "orders")
+				w.ok(err)
+				require.Equal(t, mine.String(), rows.String())
+				w.ok(a.CheckRow(latchkey.Read, "orders", schema, row(client)))
+				w.is(latchkey.ErrDenied, a.CheckRow(latchkey.Read, "orders", schema, row(other)))
+				_, err = a.Prepare(latchkey.Update, "orders", schema, row(client), row(client))
+				w.ok(err)
+				_, err = a.Prepare(latchkey.Update, "orders", schema, row(other), row(other))
+				w.is(latchkey.ErrDenied, err)
+				_, err = a.Prepare(latchkey.Create, "orders", schema, nil, row(other))
+				w.is(latchkey.ErrDenied, err)
+				made, err := a.Prepare(latchkey.Create, "orders", schema, nil, row(client))
+				w.ok(err)
+				by := map[string]any{"a value": "web", "the client": client}[name]
+				require.Equal(t, by, made["by"])
+				require.False(t, a.Allows(latchkey.Read, "orders"), "some rows are not all")
+				require.False(t, a.AllowsQuestion(latchkey.PrepareQuestion(latchkey.Read, "orders")))
+			}
+			var texts []string
+			for _, client := range []string{"a", "b"} { // the rights become known
+				_, text := page(client)
+				check(w.access(text), client, map[string]string{"a": "b", "b": "a"}[client])
+			}
+			loads := w.keys.Stats().Cache.Loads
+			for range 2 {
+				for _, pair := range [][2]string{{"a", "b"}, {"b", "a"}} {
+					_, text := page(pair[0])
+					texts = append(texts, text)
+					check(w.access(text), pair[0], pair[1])
+				}
+			}
+			known := name != "the client" // their claims differ, and may have the same place
+			if known {
+				require.Equal(t, loads, w.keys.Stats().Cache.Loads, "they were opened by the rights that are known")
+			}
+			for range 3 { // seen, cached, and from the cache
+				check(w.access(texts[0]), "a", "b")
+			}
+			for range 3 {
+				check(w.access(texts[1]), "b", "a")
+			}
+			if known {
+				require.Equal(t, loads+2, w.keys.Stats().Cache.Loads)
+			}
+			for i, text := range texts {
+				client, other := []string{"a", "b"}[i%2], []string{"b", "a"}[i%2]
+				again, err := w.access(text).Again(w.ctx)
+				w.ok(err)
+				check(again, client, other)
+			}
+		})
+	}
+}
+
 // The second use of a text is answered from the cache, and the first one takes no place in it.
 func TestAStatelessTokenIsCachedWhenItComesAgain(t *testing.T) {
 	w := newStateless(t)
