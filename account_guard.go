@@ -29,7 +29,8 @@ func (c *call) checkRights(ctx context.Context, layers []layer, roles map[string
 		return nil
 	}
 	set := c.access.set
-	return c.checkRightsBy(ctx, slices.Concat(set.narrowLayers, c.access.layers()), layers, roles, known, ends, action, kind, id)
+	own := slices.Concat(set.narrowLayers, c.access.layers())
+	return c.checkRightsBy(ctx, own, layers, roles, known, ends, action, kind, id)
 }
 
 // checkRightsBy is checkRights for an actor with the layers actor.

@@ -75,7 +75,8 @@ func (a *Access) rows(action Action, on Resource) Condition {
 	at := placesOf(a.m.answers.ofPolicy[:], h)
 	for i := range at {
 		e := at[i].Load()
-		if e != nil && e.policy == p.number && e.apart == apart && e.on == string(on) && e.action == action && e.client == client {
+		if e != nil && e.policy == p.number && e.apart == apart && e.on == string(on) && e.action == action &&
+			e.client == client {
 			return a.callerRows(e)
 		}
 	}
@@ -84,8 +85,8 @@ func (a *Access) rows(action Action, on Resource) Condition {
 	if !rows.fits(keptNodes, keptBytes) {
 		return rows.resolve(a.lookup)
 	}
-	e := &policyAnswer{policy: p.number, apart: apart, action: Action(strings.Clone(string(action))), on: strings.Clone(string(on)),
-		client: strings.Clone(client), rows: rows.kept(), seed: h}
+	e := &policyAnswer{policy: p.number, apart: apart, action: Action(strings.Clone(string(action))),
+		on: strings.Clone(string(on)), client: strings.Clone(client), rows: rows.kept(), seed: h}
 	if rows.hasRefs() {
 		e.refs = rows.n.appendRefs(nil)
 	}
