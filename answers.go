@@ -75,8 +75,10 @@ func (a *Access) rows(action Action, on Resource) Condition {
 	at := placesOf(a.m.answers.ofPolicy[:], h)
 	for i := range at {
 		e := at[i].Load()
-		if e != nil && e.policy == p.number && e.apart == apart && e.on == string(on) && e.action == action &&
-			e.client == client {
+		if e == nil {
+			continue
+		}
+		if e.policy == p.number && e.apart == apart && e.on == string(on) && e.action == action && e.client == client {
 			return a.callerRows(e)
 		}
 	}
