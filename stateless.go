@@ -647,8 +647,8 @@ func (m *Manager) verifyKnown(ctx context.Context, p *Presented, owner, plain st
 	return a, true, nil
 }
 
-// principal returns what a token stands for that has no attributes of its own, and the rights known. The caller sets the
-// end of its chain.
+// principal returns what a token stands for that has no attributes of its own, and the rights known. The caller sets
+// the end of its chain.
 func (c *claims) principal(known *sharedRights, parent *principal, client Client, plain string) *principal {
 	one := &struct {
 		who  principal
