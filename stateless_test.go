@@ -861,6 +861,34 @@ func TestKnownRightsAdmitNoMore(t *testing.T) {
 	w.is(latchkey.ErrParent, present(m, first, netip.Addr{}))
 	_, first = w.page("8")
 	w.is(latchkey.ErrParent, present(m, first, netip.Addr{}))
+
+	brief := latchkey.Narrowing{Stateless: true, Client: latchkey.Client{ID: "42"}, Lifetime: time.Minute}
+	w = newStateless(t)
+	m = w.process()
+	lend := func() string {
+		_, text := w.mint(w.access(w.key), brief)
+		return text
+	}
+	for range 2 {
+		w.ok(present(m, lend(), netip.Addr{}))
+	}
+	text = lend()
+	w.turn(2 * time.Minute)
+	w.ok(present(m, lend(), netip.Addr{})) // the rights are known
+	w.is(latchkey.ErrExpired, present(m, text, netip.Addr{}))
+
+	w = newStateless(t)
+	m = w.process(func(o *latchkey.Options) { o.MaxStale = time.Hour })
+	for range 2 {
+		w.ok(present(m, lend(), netip.Addr{}))
+	}
+	w.update(w.parent, func(t *latchkey.Token) {
+		t.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*")}
+	})
+	a, err := m.Verify(w.ctx, latchkey.Presented{Secret: lend()})
+	w.ok(err)
+	require.True(t, a.Allows(latchkey.Read, "orders"))
+	require.False(t, a.Allows(latchkey.Update, "orders"), "the parent is known as it was")
 }
 
 // Tokens of two clients with the same rows and forced values share the rights that a process knows. Each of them is
