@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,16 +94,17 @@ func TestExpiresInIsTrue(t *testing.T) {
 
 // A client that reads 0 as "never" must not hear it.
 func TestNoTokenWithoutASecondLeft(t *testing.T) {
-	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	clock := func() time.Time { return now }
+	begin := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	var passed atomic.Int64 // last uses are written behind, by the same clock
+	clock := func() time.Time { return begin.Add(time.Duration(passed.Load())) }
 	keys := latchkey.New(memstore.New(&memstore.Options{Clock: clock}), &latchkey.Options{Clock: clock})
 	f := newFixture(t, nil)
 	f.keys, f.h = keys, Handler(keys, &f.opts)
 	soon := f.issue("acme", latchkey.Spec{Permissions: readWrite(),
-		Validity: latchkey.Validity{NotAfter: now.Add(1500 * time.Millisecond)}})
+		Validity: latchkey.Validity{NotAfter: begin.Add(1500 * time.Millisecond)}})
 	got := f.as(soon, "/oauth/token", "grant_type", grantClientCredentials)
 	require.Equal(t, 1., got.json["expires_in"], got.body)
-	now = now.Add(time.Second)
+	passed.Store(int64(time.Second))
 	got = f.as(soon, "/oauth/token", "grant_type", grantClientCredentials)
 	require.Equal(t, "Bad Request: invalid_grant", got.refused())
 	require.Empty(t, got.text("access_token"))
