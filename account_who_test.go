@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +38,8 @@ func whoMay(t *testing.T, a latchkey.Account, q latchkey.WhoQuery) (map[string]s
 
 func TestWho(t *testing.T) {
 	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	clock := func() time.Time { return at }
+	var passed atomic.Int64 // last uses are written behind, by the same clock
+	clock := func() time.Time { return at.Add(time.Duration(passed.Load())) }
 	keys := latchkey.New(memstore.New(&memstore.Options{Clock: clock}), &latchkey.Options{Clock: clock})
 	t.Cleanup(func() { require.NoError(t, keys.Close(context.Background())) })
 	acme, ctx := keys.For("acme"), t.Context()
@@ -139,7 +141,7 @@ func TestWho(t *testing.T) {
 	}
 
 	// What has ended is not in it, nor what was minted from it, nor anything of an owner that is switched off.
-	at = at.Add(2 * time.Hour)
+	passed.Store(int64(2 * time.Hour))
 	require.NoError(t, acme.Revoke(ctx, rowsOnly.ID, ""))
 	short = ask
 	short.Minted = true
