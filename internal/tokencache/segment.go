@@ -162,9 +162,8 @@ func (s *segment[S, P]) age(r *Record) uint32 {
 }
 
 // split returns the records that are kept when s is replaced, and those that are dropped. Most is how many a segment
-// may hold. If s may not be divided, and more than three quarters of that are valid, the older half is dropped; evicted
-// is how many that are.
-func (s *segment[S, P]) split(most uint32, whole bool) (keep, drop []*Record, evicted int) {
+// may hold. If more than three quarters of it are valid, s is full: the next one would soon have to be replaced again.
+func (s *segment[S, P]) split(most uint32) (keep, drop []*Record, full bool) {
 	keep = make([]*Record, 0, s.used)
 	for i := range s.slots {
 		for j := range s.slots[i] {
@@ -179,16 +178,17 @@ func (s *segment[S, P]) split(most uint32, whole bool) (keep, drop []*Record, ev
 			}
 		}
 	}
-	if !whole || s.room < most || uint64(len(keep))*4 <= uint64(most)*3 {
-		return keep, drop, 0
-	}
-	ages := make([]uint32, len(keep))
-	for i, r := range keep {
+	return keep, drop, s.room >= most && uint64(len(keep))*4 > uint64(most)*3
+}
+
+// evict divides records into the newer half, which is kept, and the others.
+func (s *segment[S, P]) evict(all []*Record) (keep, drop []*Record) {
+	ages := make([]uint32, len(all))
+	for i, r := range all {
 		ages[i] = s.age(r)
 	}
 	slices.Sort(ages)
-	oldest, all := ages[len(ages)/2], keep
-	keep = keep[:0:0]
+	oldest := ages[len(ages)/2]
 	for _, r := range all {
 		if s.age(r) < oldest {
 			keep = append(keep, r)
@@ -196,7 +196,7 @@ func (s *segment[S, P]) split(most uint32, whole bool) (keep, drop []*Record, ev
 			drop = append(drop, r)
 		}
 	}
-	return keep, drop, len(all) - len(keep)
+	return keep, drop
 }
 
 // halves divides records, whose places have some upper bits in common, by the next bit.

@@ -467,12 +467,18 @@ func (c *Cache[S, P]) insert(k secretKey, e *Entry[S, P], b *bearer[S, P]) {
 
 // replace replaces the segment of a place by one that has room, or by two that share its records.
 func (c *Cache[S, P]) replace(old *segment[S, P], place uint32) {
-	keep, drop, evicted := old.split(c.most(), old.bits == c.bits)
-	if old.bits < c.bits && uint32(len(keep)) >= c.most() {
+	keep, drop, full := old.split(c.most())
+	if full && old.bits < c.bits {
 		low, high := halves(keep, old.bits)
 		c.store(old.grown(low, c.most(), old.bits+1), place&^(1<<(31-old.bits)))
 		c.store(old.grown(high, c.most(), old.bits+1), place|1<<(31-old.bits))
 	} else {
+		if full {
+			var evicted []*Record
+			keep, evicted = old.evict(keep)
+			drop = append(drop, evicted...)
+			c.evicted.Add(int64(len(evicted)))
+		}
 		c.store(old.grown(keep, c.most(), old.bits), place)
 	}
 	for _, r := range drop {
@@ -492,7 +498,6 @@ func (c *Cache[S, P]) replace(old *segment[S, P], place uint32) {
 			c.kill(b.group)
 		}
 	}
-	c.evicted.Add(int64(evicted))
 	c.records.Add(-int64(len(drop)))
 }
 

@@ -577,6 +577,22 @@ func TestSegmentsAreDivided(t *testing.T) {
 	require.Len(t, c.distinct(), 1)
 }
 
+// Segments that are nearly full of valid records are not replaced by each Put.
+func TestPutsReplaceFewSegments(t *testing.T) {
+	c := newCache(1 << 15)
+	n, replaced := uint64(c.most()-1), 0
+	for i := range 4 * n {
+		sum := sumOf(i % n)
+		at := c.segment(keyOfSum(&sum).place())
+		before := at.Load()
+		c.Put(sum, entryOf(i%n, "reader"))
+		if at.Load() != before {
+			replaced++
+		}
+	}
+	require.Less(t, replaced, 200)
+}
+
 // A hit from before its segment was divided is looked up again: what is invalidated now is marked in the parts only.
 func TestLiveAfterADivision(t *testing.T) {
 	c := newCache(1 << 15)
