@@ -24,7 +24,8 @@ func TestSiblingsHaveRowsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// A forced value of its own that contradicts a rule's leaves nothing to create, and one that does not contradicts nothing.
+// A forced value of its own that contradicts a rule's leaves nothing to create, and one that does not contradicts
+// nothing.
 func TestForcedValuesOfItsOwnMayContradict(t *testing.T) {
 	w := newWorld(t)
 	_, key := w.key(latchkey.Allow(latchkey.Create).On("orders").Force(latchkey.Values{"region": "EU"}),
