@@ -1,6 +1,7 @@
 package latchkey_test
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -199,6 +200,45 @@ func TestMintWhileTheParentChanges(t *testing.T) {
 			done := w.store.before(func() { c.lose(w, key) })
 			_, _, err := a.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour})
 			require.True(t, done())
+			require.ErrorIs(t, err, c.want)
+		})
+	}
+}
+
+// With MaxStale, too, a stored mint goes by all that was committed before it: also by what its write does not require.
+func TestMintAfterALossElsewhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		lose func(w *world, top latchkey.Token, role latchkey.Role)
+		want error
+	}{
+		"nothing": {func(*world, latchkey.Token, latchkey.Role) {}, nil},
+		"an ancestor is revoked": {func(w *world, top latchkey.Token, _ latchkey.Role) {
+			w.ok(w.acme.Revoke(w.ctx, top.ID, ""))
+		}, latchkey.ErrParent},
+		"the role's right": {func(w *world, _ latchkey.Token, role latchkey.Role) {
+			w.editRole(role, func(r *latchkey.Role) { r.Permissions = latchkey.Permissions{readAll()} })
+		}, latchkey.ErrDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.configure(func(o *latchkey.Owner) { o.Policy = latchkey.OwnerPolicy{MintRight: true} })
+			role := w.role("minter", latchkey.Allow(latchkey.Mint).On("latchkey/token/*"))
+			top, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+			_, child := w.mint(w.access(secret), latchkey.Narrowing{})
+			o := w.options()
+			o.MaxStale = time.Hour
+			bounded := latchkey.New(w.store, &o)
+			defer func() { _ = bounded.Close(context.Background()) }()
+			a, err := bounded.Verify(w.ctx, latchkey.Presented{Secret: child})
+			w.ok(err)
+			_, _, err = a.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Minute})
+			w.ok(err)
+			_, err = bounded.Verify(w.ctx, latchkey.Presented{Secret: child})
+			w.ok(err)
+			c.lose(w, top, role)
+			_, err = bounded.Verify(w.ctx, latchkey.Presented{Secret: child})
+			w.ok(err) // within the bound
+			_, _, err = a.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Minute})
 			require.ErrorIs(t, err, c.want)
 		})
 	}

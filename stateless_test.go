@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -692,6 +693,42 @@ func TestStatelessTokensFailClosed(t *testing.T) {
 	w.ok(err)
 }
 
+// A process whose cache was empty did not hear what was revoked meanwhile. If it cannot read that, what it knew before
+// does not count.
+func TestAStatelessTokenWhoseRevocationWasMissed(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	gone, key := w.world.key(readAll())
+	_, orphan := w.mint(w.access(key), latchkey.Narrowing{Stateless: true})
+	w.ok(w.acme.Delete(w.ctx, gone.ID))
+	s := &deafStore{Store: w.store}
+	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	defer func() { _ = m.Close(context.Background()) }()
+	verify := func(text string) error {
+		_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
+		return err
+	}
+	w.is(latchkey.ErrParent, verify(orphan)) // all revocations are known, and nothing is cached
+	w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
+	s.deaf.Store(true)
+	w.is(latchkey.ErrUnavailable, verify(text))
+	s.deaf.Store(false)
+	w.is(latchkey.ErrRevoked, verify(text))
+}
+
+// deafStore is a Store whose revocations cannot be read now and then.
+type deafStore struct {
+	latchkey.Store
+	deaf atomic.Bool
+}
+
+func (s *deafStore) Revocations(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string, error) {
+	if s.deaf.Load() {
+		return nil, "", latchkey.ErrUnavailable
+	}
+	return s.Store.Revocations(ctx, q)
+}
+
 type blindStore struct {
 	latchkey.Store
 	page []latchkey.Change
@@ -896,6 +933,28 @@ func knownRightsAdmitNoMore(t *testing.T) {
 	w.ok(err)
 	require.True(t, a.Allows(latchkey.Read, "orders"))
 	require.False(t, a.Allows(latchkey.Update, "orders"), "the parent is known as it was")
+}
+
+// A process keeps the rights of 32 claims of a parent, each where its hash says. Of 64 claims some have the same place.
+func TestKnownRightsAreThoseOfTheirClaims(t *testing.T) {
+	w := newStateless(t)
+	parent := w.access(w.key)
+	dataset := func(i int) latchkey.Resource { return latchkey.Path("dataset", strconv.Itoa(i)) }
+	mint := func(i int) string {
+		_, text := w.mint(parent, latchkey.Narrowing{Stateless: true,
+			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On(latchkey.Pattern(dataset(i)))}})
+		return text
+	}
+	const claims = 64
+	for i := range claims {
+		w.access(mint(i))
+	}
+	for i := range claims {
+		a := w.access(mint(i))
+		for of := range claims {
+			require.Equal(t, of == i, a.Allows(latchkey.Read, dataset(of)), "the rights of %d: %d", i, of)
+		}
+	}
 }
 
 // Tokens of two clients with the same rows and forced values share the rights that a process knows. Each of them is
