@@ -37,13 +37,13 @@ func TestEnginesConformance(t *testing.T) {
 	for _, c := range setups {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, func(t *testing.T) latchkey.Store {
-				dsn := c.engine.Place(t)
+			places := c.engine.NewPlaces(t, func(dsn string) string {
 				for setting, value := range c.settings {
 					dsn = c.engine.With(t, dsn, setting, value)
 				}
-				return c.engine.Store(t, dsn)
+				return dsn
 			})
+			storetest.Run(t, func(t *testing.T) latchkey.Store { return places.Store(t) })
 		})
 	}
 }
