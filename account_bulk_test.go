@@ -3,6 +3,7 @@ package latchkey_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -329,4 +330,85 @@ func TestAnActorSweepsByTheClientOfEach(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A count begins behind After, and goes on from page to page.
+func TestCountTokensOfManyPages(t *testing.T) {
+	w := newWorld(t)
+	const many = 2300
+	tokens := make([]latchkey.Token, many)
+	for i := range tokens {
+		tokens[i] = latchkey.Token{ID: fmt.Sprintf("00000000-0000-7000-8000-%012d", i), Owner: "acme",
+			Kind: latchkey.KindAPIKey, Created: w.now()}
+	}
+	w.ok(w.store.Write(w.ctx, latchkey.Write{ID: [16]byte{1}, Owner: "acme", At: w.now(), Tokens: tokens, Silent: true}))
+	_, secret := w.key(latchkey.Allow(latchkey.Read).On("latchkey/token/*"),
+		latchkey.Deny(latchkey.Read).On(latchkey.Pattern("latchkey/token/"+tokens[7].ID)))
+	actor := mustAs(w, w.access(secret)) // which is the last token
+	for _, c := range []struct {
+		after string
+		most  int
+		all   int // as the host
+		read  int // as the actor, which may not read one
+	}{
+		{"", 9000, many + 1, many}, {tokens[5].ID, 9000, many - 5, many - 6}, {tokens[7].ID, 9000, many - 7, many - 7},
+		{tokens[1199].ID, 9000, many - 1199, many - 1199}, {"", 1500, 1500, 1500}, {tokens[many-1].ID, 9000, 1, 1},
+		{"", 0, 1000, 1000},
+	} {
+		q := latchkey.TokenQuery{Page: latchkey.Page{After: c.after, Limit: 3}}
+		n, err := w.acme.CountTokens(w.ctx, q, c.most)
+		w.ok(err)
+		assert.Equal(t, c.all, n, "behind %q", c.after)
+		n, err = actor.CountTokens(w.ctx, q, c.most)
+		w.ok(err)
+		assert.Equal(t, c.read, n, "behind %q, as an actor", c.after)
+	}
+}
+
+// noUsageStore is a store that does not take usage and last uses.
+type noUsageStore struct {
+	latchkey.Store
+	down atomic.Bool
+}
+
+func (s *noUsageStore) AddUsage(ctx context.Context, b latchkey.UsageBatch) error {
+	if s.down.Load() {
+		return latchkey.ErrUnavailable
+	}
+	return s.Store.AddUsage(ctx, b)
+}
+
+// While last uses cannot be written, the store takes a token that is in use for an unused one. So nothing is ended.
+func TestUnusedTokensWhileLastUsesCannotBeWritten(t *testing.T) {
+	w := newWorld(t)
+	store := &noUsageStore{Store: w.store}
+	o := w.options()
+	keys := latchkey.New(store, &o)
+	defer func() { _ = keys.Close(context.Background()) }()
+	acme := keys.For("acme")
+	tok, secret := w.key(readAll())
+	verify := func() {
+		_, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret})
+		w.ok(err)
+	}
+	verify()
+	_, err := acme.Get(w.ctx, tok.ID) // which writes last uses
+	w.ok(err)
+	w.turn(2 * time.Hour)
+	store.down.Store(true)
+	verify()
+	unused := latchkey.Selector{UnusedSince: w.now().Add(-time.Hour)}
+	swept, err := acme.RevokeAll(w.ctx, unused, "")
+	w.is(latchkey.ErrUnavailable, err)
+	assert.Zero(t, swept.Done)
+	verify()
+	stored, err := w.acme.Get(w.ctx, tok.ID)
+	w.ok(err)
+	require.True(t, stored.Used.Before(unused.UnusedSince), "control: the store does not know of the last use")
+
+	store.down.Store(false)
+	swept, err = acme.RevokeAll(w.ctx, unused, "")
+	w.ok(err)
+	assert.Zero(t, swept.Done)
+	verify()
 }

@@ -173,6 +173,12 @@ func TestAnAnswerIsOfOneQuestion(t *testing.T) {
 	client := caller(1, principal{client: Client{ID: "a"}}, Allow(Read).On("user/{*client}"))
 	self := caller(1, principal{lineage: &lineage{root: "root"}}, where("by", Self))
 	id := caller(1, principal{}, where("by", Self))
+	own := caller(1, principal{}, where("a", "x"))
+	own.set.policy = newPolicy([]layer{{rules: Permissions{where("a", "x")}, apart: true}}, nil)
+	apart := func(level int) principal {
+		rows := Where("level", Eq, level)
+		return principal{facts: &facts{apart: &apartRights{rows: rows, extent: extent(rows), is: true}}}
+	}
 	ofClient := caller(1, principal{client: Client{ID: "a"}}, where("by", ClientID))
 	ofOwner := caller(1, principal{lineage: &lineage{owner: "acme"}}, where("by", OwnerID))
 	ofTeam := caller(1, team("red"), where("by", Attr("team")))
@@ -182,6 +188,7 @@ func TestAnAnswerIsOfOneQuestion(t *testing.T) {
 		"resource":    {{two, Read, "set/a"}, {two, Read, "set/b"}},
 		"pattern":     {{client, Read, "user/a"}, {as(client, 1, principal{client: Client{ID: "b"}}), Read, "user/a"}},
 		"answer":      {{ofOwner, Read, "a"}, {caller(1, *ofOwner.who, where("other", OwnerID)), Read, "a"}},
+		"apart":       {{as(own, 1, apart(1)), Read, "a"}, {as(own, 1, apart(2)), Read, "a"}},
 		"root":        {{self, Read, "a"}, {as(self, 1, principal{lineage: &lineage{root: "other"}}), Read, "a"}},
 		"no root":     {{self, Read, "a"}, {as(self, 1, principal{}), Read, "a"}},
 		"id":          {{id, Read, "a"}, {as(id, 2, principal{}), Read, "a"}},

@@ -161,6 +161,32 @@ func TestLimitsThatAreEqual(t *testing.T) {
 	assert.Equal(t, "a", q.Meter, "the smallest")
 }
 
+// Quota finds the smallest of the quotas that hold for a meter: those of that meter, and those of each.
+func TestTheSmallestQuotaOfAMeter(t *testing.T) {
+	l := latchkey.Limits{Quotas: []quota{{Amount: 50, Per: latchkey.Month}, {Meter: "api", Amount: 20, Per: latchkey.Month},
+		{Meter: "mail", Amount: 90, Per: latchkey.Month}, {Meter: "mail", Amount: 7, Per: latchkey.Day},
+		{Amount: 30, Per: latchkey.Week}, {Amount: 30, Per: latchkey.Week, Anchor: 2},
+		{Meter: "api", Amount: 40, Per: latchkey.Week}}}
+	for _, c := range []struct {
+		meter string
+		per   latchkey.Period
+		want  quota
+	}{
+		{"api", latchkey.Month, l.Quotas[1]},  // its own
+		{"mail", latchkey.Month, l.Quotas[0]}, // that of each meter, which is smaller
+		{"sms", latchkey.Month, l.Quotas[0]},
+		{"", latchkey.Month, l.Quotas[0]}, // no meter's own
+		{"mail", latchkey.Day, l.Quotas[3]},
+		{"api", latchkey.Day, quota{}},
+		{"", latchkey.Day, quota{}},
+		{"api", latchkey.Week, l.Quotas[4]}, // the first of equal ones
+	} {
+		got, ok := l.Quota(c.meter, c.per)
+		assert.Equal(t, c.want, got, "%q per %s", c.meter, c.per)
+		assert.Equal(t, c.want != quota{}, ok)
+	}
+}
+
 func TestRatesOfOneNumber(t *testing.T) {
 	assert.Equal(t, latchkey.Rate{Count: 5, Per: time.Second, Burst: 4}, latchkey.PerSecond(5))
 	assert.Equal(t, latchkey.Rate{Count: 600, Per: time.Minute, Burst: 599}, latchkey.PerMinute(600))

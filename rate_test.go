@@ -307,6 +307,25 @@ func TestEveryRateOfTheChainCounts(t *testing.T) {
 	}
 }
 
+// Of rates that let nothing more pass now, Rate tells of the one that takes longest, wherever in the chain it is.
+func TestOfUsedUpRatesTheLongestIsTold(t *testing.T) {
+	per := func(d time.Duration) latchkey.Limits { return latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: d}} }
+	for name, c := range map[string]struct{ parent, child time.Duration }{
+		"the parent's": {2 * time.Hour, time.Minute},
+		"the child's":  {time.Minute, 2 * time.Hour},
+	} {
+		w := newWorld(t)
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{readAll()},
+			Limits: per(c.parent)})
+		_, text := w.mint(w.access(secret), latchkey.Narrowing{Limits: per(c.child), Lifetime: 9 * time.Hour})
+		w.turn(3 * time.Hour)
+		info, ok := w.access(text).Rate()
+		require.True(t, ok)
+		assert.Zero(t, info.Remaining, name)
+		assert.Greater(t, info.RetryAfter, time.Hour, name)
+	}
+}
+
 func TestARefusedRequestCountsNowhere(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: perSecond(0)})

@@ -244,9 +244,8 @@ func (m *Manager) dateRevocations(ctx context.Context, owner string, all []Revoc
 		if _, err := f.knowRevocations(ctx); err != nil {
 			return err
 		}
-		var known bool
-		if last, known = f.revoked.last(owner); !known {
-			return errHistory
+		if last, err = f.lastRevoked(owner); err != nil {
+			return err
 		}
 	}
 	before := fromMicros(max(m.creationNow()+aheadBound.Microseconds(), last) + 1)
@@ -266,6 +265,16 @@ func (m *Manager) dateRevocations(ctx context.Context, owner string, all []Revoc
 
 // aheadBound is how far the clocks of two machines may differ, of which each lies within the bound of the store's.
 const aheadBound = 2 * clockBound
+
+// lastRevoked is revocations.last where all revocations are known, and errHistory if they were forgotten since
+// knowRevocations.
+func (f *follower) lastRevoked(owner string) (last int64, err error) {
+	last, known := f.revoked.last(owner)
+	if !known {
+		return 0, errHistory
+	}
+	return last, nil
+}
 
 // last returns the latest time, in µs, before which tokens of an owner are revoked, by what is not about one token
 // alone. Known is as for before.
