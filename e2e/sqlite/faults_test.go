@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,35 +18,6 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
-
-// ownerless says how many mentions of tenant tables a statement has beyond its conditions on owner.
-func ownerless(text string) int {
-	text = strings.Replace(strings.Join(strings.Fields(text), " "), "INSERT OR FAIL ", "INSERT ", 1)
-	mentions := 0
-	for _, table := range world.TenantTables {
-		for _, verb := range []string{"FROM ", "JOIN ", "UPDATE "} {
-			for rest := text; ; {
-				_, after, found := strings.Cut(rest, verb+table)
-				if !found {
-					break
-				}
-				if after == "" || after[0] == ' ' || after[0] == ')' {
-					mentions++
-				}
-				rest = after
-			}
-		}
-		for _, head := range []string{"(owner, ", "(digest, owner, "} {
-			if strings.HasPrefix(text, "INSERT INTO "+table+" "+head) {
-				mentions-- // an insert names the owner among its values
-			}
-		}
-		if strings.HasPrefix(text, "INSERT INTO "+table+" ") {
-			mentions++
-		}
-	}
-	return mentions - strings.Count(text, "owner = ")
-}
 
 // busy is what a driver says when another process holds the lock.
 type busy struct{}
@@ -148,15 +118,15 @@ func TestSQLiteStatementsCarryOwner(t *testing.T) {
 				continue
 			}
 			checked++
-			require.LessOrEqual(t, ownerless(l.Text), 0, "%s: a statement on a tenant's table without its owner:\n%s", l.Op,
+			require.LessOrEqual(t, world.Ownerless(l.Text), 0, "%s: a statement on a tenant's table without its owner:\n%s", l.Op,
 				l.Text)
 		}
 		require.NoError(t, s.Close())
 	}
 	require.Greater(t, checked, 100)
 	// The check itself must be able to fail.
-	require.Positive(t, ownerless("DELETE FROM latchkey_tokens WHERE id = ?"))
+	require.Positive(t, world.Ownerless("DELETE FROM latchkey_tokens WHERE id = ?"))
 	require.Positive(t,
-		ownerless("SELECT 1 FROM latchkey_tokens t JOIN latchkey_roles r ON r.id = t.id WHERE t.owner = ?"))
-	require.Positive(t, ownerless("INSERT INTO latchkey_once (id) VALUES (?)"))
+		world.Ownerless("SELECT 1 FROM latchkey_tokens t JOIN latchkey_roles r ON r.id = t.id WHERE t.owner = ?"))
+	require.Positive(t, world.Ownerless("INSERT INTO latchkey_once (id) VALUES (?)"))
 }

@@ -41,8 +41,11 @@ type Connector struct {
 	hit   string // the statement that failed
 }
 
-// Statement is a statement, and what the test was doing when it came.
-type Statement struct{ Op, Text string }
+// Statement is a statement with its arguments, and what the test was doing when it came.
+type Statement struct {
+	Op, Text string
+	Args     []driver.NamedValue
+}
 
 // OpenSQLite opens a pool of SQLite behind a Connector. The end of the test closes it.
 func OpenSQLite(t testing.TB, dsn string) (*sql.DB, *Connector) {
@@ -94,7 +97,7 @@ func (f *Connector) Statements(n int) []Statement {
 	return slices.Clone(f.log[n:])
 }
 
-func (f *Connector) statement(text string) (before, after error) {
+func (f *Connector) statement(text string, args []driver.NamedValue) (before, after error) {
 	if strings.Contains(text, "pg_notify('"+sqlstore.NotifyChannel) {
 		return nil, nil // a store sends it in the background, at any moment
 	}
@@ -106,7 +109,7 @@ func (f *Connector) statement(text string) (before, after error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.log = append(f.log, Statement{f.op, text})
+	f.log = append(f.log, Statement{f.op, text, slices.Clone(args)})
 	f.left--
 	if f.left != -1 {
 		return nil, nil
@@ -188,19 +191,20 @@ type faultyConn struct {
 	lost bool // nothing works any more on what was said to be a bad connection
 }
 
-func (c *faultyConn) statement(text string) (before, after error) {
+func (c *faultyConn) statement(text string, args []driver.NamedValue) (before, after error) {
 	if c.lost {
 		return driver.ErrBadConn, nil
 	}
-	before, after = c.f.statement(text)
+	before, after = c.f.statement(text, args)
 	c.lost = lost(before) || lost(after)
 	return before, after
 }
 
 func lost(err error) bool { return errors.Is(err, driver.ErrBadConn) }
 
-func (c *faultyConn) exec(text string, run func() (driver.Result, error)) (driver.Result, error) {
-	before, after := c.statement(text)
+func (c *faultyConn) exec(text string, args []driver.NamedValue, run func() (driver.Result, error)) (
+	driver.Result, error) {
+	before, after := c.statement(text, args)
 	if before = c.called(before); before != nil {
 		return nil, before
 	}
@@ -211,8 +215,9 @@ func (c *faultyConn) exec(text string, run func() (driver.Result, error)) (drive
 	return result, err
 }
 
-func (c *faultyConn) query(text string, run func() (driver.Rows, error)) (driver.Rows, error) {
-	before, after := c.statement(text)
+func (c *faultyConn) query(text string, args []driver.NamedValue, run func() (driver.Rows, error)) (
+	driver.Rows, error) {
+	before, after := c.statement(text, args)
 	if before = c.called(before); before != nil {
 		return nil, before
 	}
@@ -227,14 +232,14 @@ func (c *faultyConn) ExecContext(ctx context.Context, q string, args []driver.Na
 	if c.f.preparesAll && len(args) > 0 {
 		return nil, driver.ErrSkip
 	}
-	return c.exec(q, func() (driver.Result, error) { return c.Conn.(driver.ExecerContext).ExecContext(ctx, q, args) })
+	return c.exec(q, args, func() (driver.Result, error) { return c.Conn.(driver.ExecerContext).ExecContext(ctx, q, args) })
 }
 
 func (c *faultyConn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
 	if c.f.preparesAll && len(args) > 0 {
 		return nil, driver.ErrSkip
 	}
-	return c.query(q, func() (driver.Rows, error) { return c.Conn.(driver.QueryerContext).QueryContext(ctx, q, args) })
+	return c.query(q, args, func() (driver.Rows, error) { return c.Conn.(driver.QueryerContext).QueryContext(ctx, q, args) })
 }
 
 func (c *faultyConn) PrepareContext(ctx context.Context, q string) (driver.Stmt, error) {
@@ -246,7 +251,7 @@ func (c *faultyConn) PrepareContext(ctx context.Context, q string) (driver.Stmt,
 }
 
 func (c *faultyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
-	_, err = c.exec("BEGIN", func() (driver.Result, error) {
+	_, err = c.exec("BEGIN", nil, func() (driver.Result, error) {
 		tx, err = c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
 		return nil, err
 	})
@@ -259,12 +264,12 @@ type faultyTx struct {
 }
 
 func (t faultyTx) Commit() error {
-	_, err := t.c.exec("COMMIT", func() (driver.Result, error) { return nil, t.Tx.Commit() })
+	_, err := t.c.exec("COMMIT", nil, func() (driver.Result, error) { return nil, t.Tx.Commit() })
 	return err
 }
 
 func (t faultyTx) Rollback() error {
-	_, err := t.c.exec("ROLLBACK", func() (driver.Result, error) { return nil, t.Tx.Rollback() })
+	_, err := t.c.exec("ROLLBACK", nil, func() (driver.Result, error) { return nil, t.Tx.Rollback() })
 	return err
 }
 
@@ -287,12 +292,12 @@ type faultyStmt struct {
 }
 
 func (s *faultyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return s.c.exec(s.text,
+	return s.c.exec(s.text, args,
 		func() (driver.Result, error) { return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args) })
 }
 
 func (s *faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return s.c.query(s.text,
+	return s.c.query(s.text, args,
 		func() (driver.Rows, error) { return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args) })
 }
 
