@@ -386,7 +386,7 @@ func (a Access) withNarrowLayers(layers []layer, roles selfRoles, roleSet map[st
 	if a.who.kind == 0 && set.assumed == nil {
 		set.assumed = a.who
 	}
-	set.policy = newPolicy(append(slices.Clone(layers), set.shared...), roleSet)
+	set.policy = a.m.newPolicy(append(slices.Clone(layers), set.shared...), roleSet)
 	a.set, a.who = set, who
 	return a
 }

@@ -154,7 +154,7 @@ func (e *effects) of(ctx context.Context, t Token) (Effect, error) {
 	if !ok {
 		then := f
 		then.Owner = e.later
-		is, would := policyOf(&f, before), policyOf(&then, after)
+		is, would := e.a.m.policyOf(&f, before), e.a.m.policyOf(&then, after)
 		known = keep(e.known, key, Effect{Gains: !would.withinSame(ctx, is), Loses: !is.withinSame(ctx, would)})
 		if err := ctx.Err(); err != nil {
 			return out, fault.Unavailable(err)
@@ -165,9 +165,9 @@ func (e *effects) of(ctx context.Context, t Token) (Effect, error) {
 }
 
 // policyOf returns what decides about a token with these roles, the owner's boundary included.
-func policyOf(f *Found, roles map[string]Role) *policy {
+func (m *Manager) policyOf(f *Found, roles map[string]Role) *policy {
 	layers, _, _ := chainLayers(f, roles)
-	return newPolicy(layers, roles)
+	return m.newPolicy(layers, roles)
 }
 
 // closure returns the roles with these ids and all that they inherit. It reports whether one of touched is named by any

@@ -67,7 +67,7 @@ func (a Account) explain(ctx context.Context, id string, becomes *Role, ask []Qu
 	live := withLiveRoles(f, now)
 	e, err := a.m.compile(live)
 	if err == nil && becomes != nil { // the cache knows rights by the versions of roles, and this one has none
-		e.Value, e.Deps, err = compileRights(withHeldRoles(live))
+		e.Value, e.Deps, err = a.m.compileRights(withHeldRoles(live))
 	}
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func (a Account) explainRole(ctx context.Context, id string, becomes *Role, ask 
 	if owner.Boundary != nil {
 		layers = append(layers, layer{name: boundaryLayer, rules: owner.Boundary})
 	}
-	p := newPolicy(layers, roles)
+	p := a.m.newPolicy(layers, roles)
 	f := Found{Roles: slices.Collect(maps.Values(roles))}
 	out := make([]Explanation, len(ask))
 	for i, q := range ask {

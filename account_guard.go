@@ -54,7 +54,7 @@ func (c *call) checkRightsBy(ctx context.Context, actor, layers []layer, roles m
 		return c.identity().lookup(ref)
 	}
 	within := func(layers, mine []layer) bool {
-		return newPolicy(layers, roles).withinFor(ctx, newPolicy(mine, set.roleSet), ends, known, own)
+		return c.m.newPolicy(layers, roles).withinFor(ctx, c.m.newPolicy(mine, set.roleSet), ends, known, own)
 	}
 	// Without the boundary too: it may be lifted, and what it hides from one of them would not be compared again.
 	if within(layers, mine) && (bound == nil ||
@@ -303,7 +303,7 @@ func (c *call) checkHolder(ctx context.Context, t *Token, changed Role, becomes 
 	if err != nil {
 		return err
 	}
-	is := newPolicy(layers, before)
+	is := c.m.newPolicy(layers, before)
 	if t.Parent != "" {
 		if !is.invalid() && is.checkSize(ctx) == nil {
 			if !bound {
@@ -372,7 +372,7 @@ func (c *call) rolesAfter(ctx context.Context, roles map[string]Role, changed Ro
 // checkGain returns an error if a token gets rights by a changed role, and would keep them beyond the bounds of the
 // actor's own token, or longer than the actor.
 func (c *call) checkGain(ctx context.Context, f Found, before, after map[string]Role, action Action) error {
-	if !gainsRights(ctx, f, f, before, after) {
+	if !c.m.gainsRights(ctx, f, f, before, after) {
 		return nil
 	}
 	if err := c.checkOwnBounds(&f.Token, f.Ancestors, action, &f.Token.Settings, true); err != nil {
@@ -531,21 +531,21 @@ func (c *call) gainsRights(ctx context.Context, was, t *Token, ancestors []Token
 	if err != nil {
 		return false, err
 	}
-	return gainsRights(ctx, Found{Token: *was, Ancestors: ancestors}, Found{Token: *t, Ancestors: ancestors}, roles,
+	return c.m.gainsRights(ctx, Found{Token: *was, Ancestors: ancestors}, Found{Token: *t, Ancestors: ancestors}, roles,
 		roles), nil
 }
 
 // gainsRights reports whether a chain of tokens has rights, with the roles after, that it did not have as was with the
 // roles before. It compares them as of each moment at which one of the two loses a role.
-func gainsRights(ctx context.Context, was, now Found, before, after map[string]Role) bool {
+func (m *Manager) gainsRights(ctx context.Context, was, now Found, before, after map[string]Role) bool {
 	moments := endsOfRoles(was, now)
 	if len(moments) > maxRoleMoments {
 		return true
 	}
 	for _, at := range append([]int64{math.MinInt64}, moments...) {
 		x, y := withLiveRoles(was, at), withLiveRoles(now, at)
-		if !newPolicy(layersOf(&y.Token, y.Ancestors), after).within(ctx,
-			newPolicy(layersOf(&x.Token, x.Ancestors), before)) {
+		if !m.newPolicy(layersOf(&y.Token, y.Ancestors), after).within(ctx,
+			m.newPolicy(layersOf(&x.Token, x.Ancestors), before)) {
 			return true
 		}
 	}

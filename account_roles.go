@@ -425,7 +425,7 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		return nil
 	}
 	alone := []layer{{roles: []string{r.ID}}}
-	is := newPolicy(alone, all)
+	is := a.m.newPolicy(alone, all)
 	if err := is.checkSize(ctx); err != nil {
 		return fmt.Errorf("role %q: %w", r.Name, err)
 	}
@@ -435,7 +435,7 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 	// The old role, with what it inherits now. What else it inherited made it no smaller.
 	was := maps.Clone(all)
 	was[r.ID] = *old
-	if is.size().noLargerThan(newPolicy(alone, was).size()) {
+	if is.size().noLargerThan(a.m.newPolicy(alone, was).size()) {
 		return nil
 	}
 	for heir, err := range a.heirs(ctx, r.ID) {
@@ -449,8 +449,8 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		}
 		after := maps.Clone(before)
 		maps.Copy(after, all)
-		if err := newPolicy(heirs, after).checkSize(ctx); err != nil {
-			if newPolicy(heirs, before).checkSize(ctx) != nil {
+		if err := a.m.newPolicy(heirs, after).checkSize(ctx); err != nil {
+			if a.m.newPolicy(heirs, before).checkSize(ctx) != nil {
 				continue // it was too large before: rules can still be taken away
 			}
 			return fmt.Errorf("role %q, which inherits role %q: %w", heir.Name, r.Name, err)

@@ -566,7 +566,7 @@ func (a Account) issueOnce(ctx context.Context, spec Spec, text, event string, k
 	if err != nil {
 		return Token{}, err
 	}
-	if err := newPolicy(layersOf(&t, nil), roles).checkSize(ctx); err != nil {
+	if err := a.m.newPolicy(layersOf(&t, nil), roles).checkSize(ctx); err != nil {
 		return Token{}, err
 	}
 	if err := c.checkTokenRights(ctx, &t, nil, false, Create); err != nil {
@@ -793,7 +793,7 @@ func (a Account) checkEditedRights(ctx context.Context, edited *Token, f *Found)
 		}
 		known = roles
 	}
-	return newPolicy(layers, known).checkSize(ctx)
+	return a.m.newPolicy(layers, known).checkSize(ctx)
 }
 
 // rolesByID reads roles with all that they inherit. It returns ErrInvalid for an unknown one. A role that is deleted a

@@ -311,7 +311,7 @@ func (w *who) right(f *Found) (whoRight, error) {
 	set, _ := w.call.m.cache.Shared(&key)
 	if set == nil {
 		var err error
-		if set, _, err = compileRights(withHeldRoles(w.call.m.withCodeRoles(*f))); err != nil {
+		if set, _, err = w.call.m.compileRights(withHeldRoles(w.call.m.withCodeRoles(*f))); err != nil {
 			return whoRight{}, err
 		}
 	}

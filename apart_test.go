@@ -76,7 +76,7 @@ func apartWorld(r *rand.Rand) Found {
 
 // accessTo returns an Access of records as a Verify compiles them, and one whose layers hold everything.
 func accessTo(t *testing.T, m *Manager, f Found) (apart, whole Access) {
-	set, _, err := compileRights(f)
+	set, _, err := m.compileRights(f)
 	require.NoError(t, err)
 	who, _ := m.principalOf(&f, lineageOf(&f, 0), 0)
 	apart = Access{set: set, who: &who, m: m, id: uuidv7.Parse(f.Token.ID)}

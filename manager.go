@@ -32,6 +32,7 @@ type Manager struct {
 	cache     *rightsCache
 	answers   answers
 	recent    recentFacts
+	lists     roleLists
 	followers atomic.Pointer[[]*follower] // of the feeds that were used so far, at the places of their numbers in cache
 	following sync.Mutex                  // excludes those who add one
 	loads     *coalesce.Keyed[loadKey, Found]

@@ -314,7 +314,7 @@ func (a Access) checkSize(ctx context.Context, nl *resolvedNarrowing, whole size
 	if whole.and(own).fits() {
 		return nil
 	}
-	return newPolicy(append([]layer{nl.layer}, a.layers()...), nl.roleSet).checkSize(ctx)
+	return a.m.newPolicy(append([]layer{nl.layer}, a.layers()...), nl.roleSet).checkSize(ctx)
 }
 
 // clampEnd returns now + lifetime, or the first end of the parent f and its ancestors.

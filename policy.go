@@ -120,7 +120,12 @@ func (n *roleNode) missingHere() bool { return n.missing && isCodeID(n.id) }
 
 // newPolicy compiles a chain of layers. A missing role gives nothing, and neither does one that inherits itself.
 func newPolicy(layers []layer, roles map[string]Role) *policy {
-	b := policyBuilder{p: &policy{}, roles: roles, at: map[string]int32{}}
+	return newPolicySharing(nil, layers, roles)
+}
+
+// newPolicySharing is newPolicy with lists of rules that other policies may hold. Lists may be nil.
+func newPolicySharing(lists *roleLists, layers []layer, roles map[string]Role) *policy {
+	b := policyBuilder{p: &policy{}, lists: lists, roles: roles, at: map[string]int32{}}
 	forcing, forcingCreate := 0, 0
 	for _, l := range layers {
 		c := b.layer(l)
@@ -158,6 +163,7 @@ func (p *policy) with(own *apartRights) *policy {
 
 type policyBuilder struct {
 	p      *policy
+	lists  *roleLists
 	roles  map[string]Role
 	at     map[string]int32 // role id to node; underWay while the roles that it inherits are compiled
 	unions []*roleUnion     // of the layers so far
@@ -270,9 +276,9 @@ func (b *policyBuilder) node(id string) int32 {
 				n.broken, n.why = true, "it inherits the denies of a role that is missing or invalid"
 			}
 		}
-		n.rules = newRuleset(role.Permissions)
+		n.rules = b.lists.ruleset(roleList{role: id}, role.Permissions)
 		if role.Boundary != nil {
-			n.boundary = newRuleset(role.Boundary)
+			n.boundary = b.lists.ruleset(roleList{role: id, boundary: true}, role.Boundary)
 		}
 		switch {
 		case n.cyclic:

@@ -225,7 +225,7 @@ func (m *Manager) compile(f Found, beside ...string) (*entry, error) {
 		chain = 0
 	}
 	if e.Value, e.Deps = m.cache.Shared(&e.Key); e.Value == nil {
-		if e.Value, e.Deps, err = compileRights(withHeldRoles(m.withCodeRoles(f))); err != nil {
+		if e.Value, e.Deps, err = m.compileRights(withHeldRoles(m.withCodeRoles(f))); err != nil {
 			return nil, err
 		}
 		e.Value.lineage = lineageOf(&f, feed.cached.Number())
@@ -260,7 +260,7 @@ func (m *Manager) principalOf(f *Found, of *lineage, ends int64) (p principal, a
 }
 
 // compileRights returns the rights of a token and the records that they were made from.
-func compileRights(f Found) (*compiled, []dependency, error) {
+func (m *Manager) compileRights(f Found) (*compiled, []dependency, error) {
 	own := apartOf(&f.Token)
 	if own.is {
 		f.Token.Rows, f.Token.Forced = nil, nil
@@ -292,7 +292,16 @@ func compileRights(f Found) (*compiled, []dependency, error) {
 	if set.limits, err = meetLimits(&f); err != nil {
 		return nil, nil, fmt.Errorf("%w: stored limits: %w", ErrUnavailable, err) // the same
 	}
-	set.policy = newPolicy(set.shared, set.roleSet)
+	set.policy = m.newPolicy(set.shared, set.roleSet)
+	for i := range set.policy.nodes { // the policy and the set hold the same lists, once
+		n := &set.policy.nodes[i]
+		if r, ok := set.roleSet[n.id]; ok {
+			if r.Permissions = n.rules.source; n.boundary != nil {
+				r.Boundary = n.boundary.source
+			}
+			set.roleSet[n.id] = r
+		}
+	}
 	for _, layer := range set.shared {
 		for _, id := range layer.roles {
 			deps = append(deps, dependsOn(ChangedRole, id)) // also one that is missing
@@ -313,6 +322,15 @@ func compileRights(f Found) (*compiled, []dependency, error) {
 	// Roles of Options.Roles change with this process only.
 	deps = slices.DeleteFunc(deps, func(d dependency) bool { return d.Kind == uint8(ChangedRole) && isCodeID(d.ID) })
 	return set, slices.Compact(deps), nil
+}
+
+// newPolicy compiles a chain of layers, as the function newPolicy does. Large roles are shared with other policies of
+// the Manager. M may be nil.
+func (m *Manager) newPolicy(layers []layer, roles map[string]Role) *policy {
+	if m == nil {
+		return newPolicy(layers, roles)
+	}
+	return newPolicySharing(&m.lists, layers, roles)
 }
 
 // chainLayers returns the layers of a chain, the token's own first and the owner's boundary last, and the token's

@@ -541,7 +541,7 @@ func (m *Manager) reverifyAssumed(ctx context.Context, a Access) (Access, Found,
 	layers = append(layers, layer{name: boundaryLayer, rules: o.Boundary})
 	a.set = &compiled{shared: layers, narrowLayers: a.set.narrowLayers, confined: a.set.confined, roleSet: a.set.roleSet,
 		roles: a.set.roles, assumed: a.set.assumed,
-		policy: newPolicy(append(slices.Clone(a.set.narrowLayers), layers...), a.set.roleSet)}
+		policy: a.m.newPolicy(append(slices.Clone(a.set.narrowLayers), layers...), a.set.roleSet)}
 	return a, Found{Owner: o}, nil
 }
 

@@ -1,12 +1,15 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -14,7 +17,8 @@ import (
 )
 
 // Purge implements latchkey.Store. It uses indexes on time, so it may run while the store is in full use. Tokens with
-// Validity.Idle have no fixed end, so it examines each of them. It does that before it takes any lock.
+// Validity.Idle have no fixed end, so it examines each of them. It does that before it takes any lock, and keeps what
+// it found for the next calls.
 func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, error) {
 	if err := checkFeed(p.Feed); err != nil {
 		return 0, mapError(ctx, "purge", err)
@@ -28,13 +32,28 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 	if p.Events == 0 {
 		p.Events = -1
 	}
-	idle, err := s.findIdleExpired(ctx, p, n)
-	if err != nil {
-		return 0, err
+	total := 0
+	for {
+		removed, again, err := s.purge(ctx, p, n-total)
+		if total += removed; err != nil || !again || total == n {
+			return total, err
+		}
 	}
-	removed := new(int)
+}
+
+// purge is one transaction of a Purge. Again reports that it ended with all that a scan for idle tokens had found, and
+// that another scan may find more: that one was of an earlier call, or found as many as it may.
+func (s *Store) purge(ctx context.Context, p latchkey.PurgePolicy, n int) (_ int, again bool, err error) {
+	found, from := s.purges.take()
+	earlier := len(found.keys) > 0
+	if !earlier {
+		if found, err = s.findIdleExpired(ctx, p); err != nil {
+			return 0, false, err
+		}
+	}
+	removed, left, to := new(int), new(idleTokens), new(creditPlaces)
 	err = s.write(ctx, "purge", func(t *tx) error {
-		run := purge{tx: t, policy: p, n: n, idleTokens: idle}
+		run := purge{tx: t, policy: p, n: n, size: max(n, 100), idle: found, credit: from}
 		if err := run.begin(); err != nil {
 			return err
 		}
@@ -50,7 +69,7 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 				return err
 			}
 		}
-		*removed = n - run.n
+		*removed, *left, *to = n-run.n, run.idle, run.credit
 		if run.floor == floor {
 			return nil
 		}
@@ -58,18 +77,70 @@ func (s *Store) Purge(ctx context.Context, p latchkey.PurgePolicy, n int) (int, 
 		return run.execOne(`UPDATE latchkey_epoch SET floor = ? WHERE id = 1`, run.floor)
 	})
 	if err != nil {
-		return 0, err // removed is not read: another goroutine may still write to it
+		return 0, false, err // removed and the others are not read: another goroutine may still write to them
 	}
-	return *removed, nil
+	s.purges.put(*left, *to)
+	return *removed, len(left.keys) == 0 && (earlier || left.more && *removed > 0), nil
 }
 
 // purge removes at most n more records.
 type purge struct {
 	*tx
-	policy     latchkey.PurgePolicy
-	n          int
-	idleTokens []ownedBytesKey // tokens that may have been idle for too long
-	floor      int64           // the history of changes is complete above it
+	policy latchkey.PurgePolicy
+	n      int
+	size   int // of a page of accounts
+	idle   idleTokens
+	credit creditPlaces
+	floor  int64 // the history of changes is complete above it
+}
+
+// purges is what one Purge leaves to the next, so that each does not look again at all that is kept. It is lost with
+// the process, and nothing but time depends on it. It is safe for concurrent use.
+type purges struct {
+	mu     sync.Mutex
+	idle   idleTokens
+	credit creditPlaces
+}
+
+// take takes what was left. A Purge at the same time finds nothing, and looks for itself.
+func (p *purges) take() (idleTokens, creditPlaces) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	idle, credit := p.idle, p.credit
+	p.idle, p.credit = idleTokens{}, creditPlaces{}
+	return idle, credit
+}
+
+func (p *purges) put(idle idleTokens, credit creditPlaces) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle, p.credit = idle, credit
+}
+
+// idleTokens are tokens that one scan found idle for too long. They may have been used since.
+type idleTokens struct {
+	keys []ownedBytesKey
+	more bool // the scan ended before it had found all
+}
+
+// idleAtOnce is how many such tokens one scan finds at most. A scan examines all tokens with Idle, so a Purge of fewer
+// at a time must not need one each.
+const idleAtOnce = 1 << 15
+
+// creditPlaces are where searches for accounts of credits ended.
+type creditPlaces struct{ ended, monthly creditPlace }
+
+// creditPlace is an account at which a search goes on behind it. The zero value is the start.
+type creditPlace struct {
+	begun bool
+	ends  int64 // µs; of a search by it
+	ownedAccount
+}
+
+// compare compares places in the order in which accounts are searched.
+func (c *creditPlace) compare(d *creditPlace) int {
+	return cmp.Or(cmp.Compare(c.ends, d.ends), cmp.Compare(c.owner, d.owner), cmp.Compare(c.Token, d.Token),
+		cmp.Compare(c.Meter, d.Meter), cmp.Compare(c.Period, d.Period))
 }
 
 // begin keeps the purges of other processes out until the commit.
@@ -191,113 +262,154 @@ func (p *purge) credits() error {
 
 // endedCredits removes accounts that say when they end.
 func (p *purge) endedCredits(before int64) error {
-	end, last := int64(math.MinInt64), ownedAccount{}
-	return p.creditPages(func() (page []ownedAccount, err error) {
+	return p.creditPages(&p.credit.ended, func(from creditPlace) (page []creditPlace, err error) {
+		if !from.begun {
+			from.ends = math.MinInt64
+		}
 		err = p.each(`SELECT ends, owner, token_id, meter, period FROM latchkey_credits WHERE ends <= ?
 			AND (ends, owner, token_id, meter, period) > (?, ?, ?, ?, ?)
 			ORDER BY ends, owner, token_id, meter, period LIMIT ?`+p.dialect().forUpdateSkip,
-			[]any{before, end, last.owner, last.Token, last.Meter, last.Period, p.n}, func(rows *sql.Rows) error {
-				err := rows.Scan(&end, &last.owner, &last.Token, &last.Meter, &last.Period)
-				page = append(page, last)
+			[]any{before, from.ends, from.owner, from.Token, from.Meter, from.Period, p.size}, func(rows *sql.Rows) error {
+				at := creditPlace{begun: true}
+				err := rows.Scan(&at.ends, &at.owner, &at.Token, &at.Meter, &at.Period)
+				page = append(page, at)
 				return err
 			})
 		return page, err
-	})
+	}, (*creditPlace).compare, func(*creditPlace) bool { return true })
 }
 
 // monthlyCredits removes accounts that do not say when they end, if their period is a month before the given one.
 func (p *purge) monthlyCredits(month string) error {
-	// "0" sorts before every month, and after "", the period that never ends.
-	last := ownedAccount{creditAccount: creditAccount{Period: "0"}}
-	return p.creditPages(func() (page []ownedAccount, err error) {
+	return p.creditPages(&p.credit.monthly, func(from creditPlace) (page []creditPlace, err error) {
+		if !from.begun {
+			from.Period = "0" // it sorts before every month, and after "", the period that never ends
+		}
 		err = p.each(`SELECT owner, token_id, meter, period FROM latchkey_credits WHERE period >= ? AND period < ?
 			AND ends IS NULL AND (period, owner, token_id, meter) > (?, ?, ?, ?)
 			ORDER BY period, owner, token_id, meter LIMIT ?`+p.dialect().forUpdateSkip,
-			[]any{last.Period, month, last.Period, last.owner, last.Token, last.Meter, p.n}, func(rows *sql.Rows) error {
-				err := rows.Scan(&last.owner, &last.Token, &last.Meter, &last.Period)
-				page = append(page, last)
+			[]any{from.Period, month, from.Period, from.owner, from.Token, from.Meter, p.size}, func(rows *sql.Rows) error {
+				at := creditPlace{begun: true}
+				err := rows.Scan(&at.owner, &at.Token, &at.Meter, &at.Period)
+				page = append(page, at)
 				return err
 			})
 		return page, err
-	}, func(a ownedAccount) bool {
-		_, err := time.Parse("2006-01", a.Period)
-		return err == nil
-	})
+	}, func(c, d *creditPlace) int { return cmp.Or(cmp.Compare(c.Period, d.Period), c.compare(d)) },
+		func(c *creditPlace) bool {
+			_, err := time.Parse("2006-01", c.Period)
+			return err == nil
+		})
 }
 
-// creditPages removes the accounts that next returns, page by page, and that meet every condition. A page of fewer than
-// p.n is the last.
-func (p *purge) creditPages(next func() ([]ownedAccount, error), conditions ...func(ownedAccount) bool) error {
-	for p.n > 0 {
-		page, err := next()
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		// Only now: these accounts are locked, and no new reservation can take from them. Those of the next page are not.
-		open, err := p.openAccounts()
+// creditPages removes the accounts that next returns, page by page, if over holds for them and no open reservation
+// names them. It begins behind the place at, and goes on at the start when it has come to the end, until it has looked
+// at all. It leaves in at where it stopped; the start if it looked at all. A page of fewer than p.size is the last.
+func (p *purge) creditPages(at *creditPlace, next func(from creditPlace) ([]creditPlace, error),
+	compare func(*creditPlace, *creditPlace) int, over func(*creditPlace) bool) error {
+	began := *at
+	for again := began.begun; p.n > 0; {
+		page, err := next(*at)
 		if err != nil {
 			return err
 		}
-		done := len(page) < p.n
-		page = slices.DeleteFunc(page, func(a ownedAccount) bool {
-			return open[a] || slices.ContainsFunc(conditions, func(meets func(ownedAccount) bool) bool { return !meets(a) })
-		})
-		err = p.deleteAll("latchkey_credits", "owner, token_id, meter, period", len(page), true, func(i int) []any {
-			a := page[i]
+		// Only now: these accounts are locked, and no new reservation can take from them. Those of the next page are not.
+		open, err := p.openAccounts(page)
+		if err != nil {
+			return err
+		}
+		last := len(page) < p.size
+		var dead []ownedAccount
+		for i := range page {
+			c := &page[i]
+			if len(dead) == p.n {
+				last = false
+				break
+			}
+			if *at = *c; over(c) && !open[c.ownedAccount] {
+				dead = append(dead, c.ownedAccount)
+			}
+		}
+		err = p.deleteAll("latchkey_credits", "owner, token_id, meter, period", len(dead), true, func(i int) []any {
+			a := dead[i]
 			return []any{a.owner, a.Token, a.Meter, a.Period}
 		})
-		if p.n -= len(page); err != nil || done {
+		if p.n -= len(dead); err != nil {
 			return err
+		}
+		switch {
+		case last && again:
+			*at, again = creditPlace{}, false
+		case last, began.begun && !again && compare(at, &began) >= 0:
+			*at = creditPlace{}
+			return nil
 		}
 	}
 	return nil
 }
 
-// openAccounts returns the accounts of reservations that are not settled.
-func (p *purge) openAccounts() (map[ownedAccount]bool, error) {
+// openAccounts returns the accounts of reservations that are not settled, of the owners of some accounts.
+func (p *purge) openAccounts(of []creditPlace) (map[ownedAccount]bool, error) {
+	var owners []any
+	for i := range of {
+		owners = append(owners, of[i].owner)
+	}
+	slices.SortFunc(owners, func(x, y any) int { return cmp.Compare(x.(string), y.(string)) })
+	owners = slices.Compact(owners)
 	open := map[ownedAccount]bool{}
-	err := p.each(`SELECT owner, body FROM latchkey_reservations WHERE actual IS NULL`, nil, func(rows *sql.Rows) error {
-		var owner string
-		var body []byte
-		if err := rows.Scan(&owner, &body); err != nil {
-			return err
+	for len(owners) > 0 {
+		some := owners[:min(len(owners), 64)]
+		owners = owners[len(some):]
+		size := 1 << bits.Len(uint(len(some)-1)) // few statement texts
+		args := append(slices.Clone(some), slices.Repeat(some[:1], size-len(some))...)
+		// COALESCE: not by the primary key, which holds those that are settled, too.
+		err := p.each(`SELECT owner, body FROM latchkey_reservations WHERE actual IS NULL AND COALESCE(owner, '') IN (?`+
+			strings.Repeat(`, ?`, size-1)+`)`, args, func(rows *sql.Rows) error {
+			var owner string
+			var body []byte
+			if err := rows.Scan(&owner, &body); err != nil {
+				return err
+			}
+			var accounts []creditAccount
+			if strictjson.Unmarshal(body, &accounts) != nil {
+				return nil // it refunds nothing: see refund
+			}
+			for _, one := range accounts {
+				open[ownedAccount{owner, one}] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		var accounts []creditAccount
-		if strictjson.Unmarshal(body, &accounts) != nil {
-			return nil // it refunds nothing: see refund
-		}
-		for _, one := range accounts {
-			open[ownedAccount{owner, one}] = true
-		}
-		return nil
-	})
-	return open, err
+	}
+	return open, nil
 }
 
 // idleExpired allows for a use that is not stored because it is too soon after the one that is.
 const idleExpired = `idle > 0 AND COALESCE(used, created) + ` + idleMicros + ` +
 	CASE WHEN idle < 20000000000 THEN 1000000 ELSE (idle - idle % 20000) / 20000 END <= ?`
 
-// findIdleExpired finds at most n tokens that have been idle for too long. It examines all tokens with Idle, so it runs
-// outside the write transaction, where it would block writers.
-func (s *Store) findIdleExpired(ctx context.Context, policy latchkey.PurgePolicy, n int) (
-	keys []ownedBytesKey, err error) {
+// findIdleExpired finds tokens that have been idle for too long. It examines all tokens with Idle, so it runs outside
+// the write transaction, where it would block writers.
+func (s *Store) findIdleExpired(ctx context.Context, policy latchkey.PurgePolicy) (found idleTokens, err error) {
 	p := purge{policy: policy}
 	before, ok := p.cutoff(policy.Expired)
 	if !ok {
-		return nil, nil
+		return idleTokens{}, nil
 	}
 	err = s.read(ctx, "purge", func() error {
-		keys = nil
-		return s.each(ctx, `SELECT owner, id FROM latchkey_tokens WHERE `+idleExpired+` LIMIT ?`, []any{before, n},
+		found.keys = nil
+		return s.each(ctx, `SELECT owner, id FROM latchkey_tokens WHERE `+idleExpired+` LIMIT ?`, []any{before, idleAtOnce},
 			func(rows *sql.Rows) error {
 				var k ownedBytesKey
 				err := rows.Scan(&k.owner, &k.id)
-				keys = append(keys, k)
+				found.keys = append(found.keys, k)
 				return err
 			})
 	})
-	return keys, err
+	found.more = len(found.keys) == idleAtOnce
+	return found, err
 }
 
 // tokens removes dead tokens. The only answers that change are from "dead" to "unknown", so the epoch stays.
@@ -319,12 +431,15 @@ func (p *purge) tokens() error {
 			return err
 		}
 	}
-	before, _ := p.cutoff(p.policy.Expired)
+	before, ok := p.cutoff(p.policy.Expired)
+	if !ok {
+		p.idle = idleTokens{} // found for another policy
+	}
 	var dead []ownedBytesKey
-	for _, k := range p.idleTokens { // it may have been used since
-		if p.n == len(dead) {
-			break
-		}
+	for len(p.idle.keys) > 0 && p.n > len(dead) {
+		k := p.idle.keys[0]
+		p.idle.keys = p.idle.keys[1:]
+		// It may have been used since.
 		err := p.each(`SELECT owner, id FROM latchkey_tokens WHERE owner = ? AND id = ? AND `+idleExpired+
 			p.dialect().forUpdateSkip,
 			[]any{k.owner, string(k.id), before}, func(rows *sql.Rows) error {

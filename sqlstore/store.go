@@ -50,6 +50,7 @@ type Store struct {
 	rendered       sync.Map    // statements in the engine's form, by text
 	rowForms       sync.Map    // statements for several rows, by that for one: see forRows
 	lastClock      atomic.Pointer[clockReading]
+	purges         purges
 
 	mu     sync.RWMutex
 	stmts  map[string]*sql.Stmt
