@@ -188,8 +188,8 @@ func (a Account) FindSecret(ctx context.Context, text string) (FoundSecret, erro
 	}
 	if a.m.isSealed(text) {
 		t, err := a.m.findText(ctx, text)
-		if err == nil && (t.Owner != a.owner || c.check(Read, "token", t.ID) != nil) {
-			err = ErrNotFound
+		if errors.Is(err, ErrNotFound) || err == nil && (t.Owner != a.owner || c.check(Read, "token", t.ID) != nil) {
+			err = ErrNotFound // with the same text, whether there is such a token of another owner or not
 		}
 		if err != nil {
 			return FoundSecret{}, err
@@ -205,6 +205,8 @@ func (a Account) FindSecret(ctx context.Context, text string) (FoundSecret, erro
 			return FoundSecret{}, ErrNotFound // the error would name a record
 		}
 		return FoundSecret{}, err
+	} else if errors.Is(err, ErrNotFound) {
+		return FoundSecret{}, ErrNotFound // without the store's words: as for a token of another owner
 	} else if err != nil && !ok { // a damaged token can be found too, and ended
 		return FoundSecret{}, err
 	}

@@ -506,6 +506,9 @@ func (s *site) judge(n int, mine, theirs *tenant, foreign string) (wrong []strin
 	}
 	for _, statement := range s.statements.Statements(n) {
 		s.judged++
+		if countsEvents.MatchString(statement.Text) {
+			continue
+		}
 		owners, others := []string{mine.owner}, []string{theirs.owner}
 		if foreign != "" {
 			if presented.MatchString(statement.Text) {
@@ -519,6 +522,10 @@ func (s *site) judge(n int, mine, theirs *tenant, foreign string) (wrong []strin
 	}
 	return wrong
 }
+
+// countsEvents is what VerifyAudit reads the number of the last event with: the listing of all owners, from just before
+// the caller's on, of which it takes the first if that is the caller's.
+var countsEvents = regexp.MustCompile(`^SELECT e\.owner, e\.seq, c\.seq FROM latchkey_event_seqs e\s`)
 
 // caller is who makes a call: an Account of mine, with what else the test knows.
 type caller struct {

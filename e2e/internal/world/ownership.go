@@ -12,7 +12,7 @@ var (
 	tenantMention = regexp.MustCompile(`(FROM|JOIN|UPDATE) (` + strings.Join(TenantTables, "|") + `)\b`)
 	tenantInsert  = regexp.MustCompile(`INSERT (OR \w+ )?INTO (` + strings.Join(TenantTables, "|") + `) \(([^)]*)\)`)
 	// What compares the owner of a row: with an argument, with some, or with that of another row.
-	ownerCondition = regexp.MustCompile(`\bowner = |\bowner IN \(|\(owner, \w+\) IN `)
+	ownerCondition = regexp.MustCompile(`\bowner = |\bowner IN \(|\(owner(, \w+)+\) IN `)
 )
 
 // Ownerless says how many mentions of tenant tables a statement has beyond its conditions on owner. 0 or less: each has
