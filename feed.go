@@ -356,10 +356,13 @@ func (f *follower) refresh(ctx context.Context) error {
 	return f.catchUp(ctx, r.feed.Epoch) // not what others have committed since
 }
 
+// feedPage is how many changes are read at once: what a second of frequent changes has.
+const feedPage = 4000
+
 func (f *follower) readFeed(ctx context.Context) (*feedRead, error) {
 	r := &feedRead{after: f.cached.Epoch(), empty: f.cached.Empty()}
 	latest := f.cached.Latest()
-	n := 1000
+	n := feedPage
 	if r.empty {
 		n = 1 // the history of a day would hold up a process that begins with a change, or with Wake
 	}

@@ -456,13 +456,37 @@ func TestMaxStaleHoldsThoughTheStoreClockIsAhead(t *testing.T) {
 // history counts what is read of the feed.
 type history struct {
 	latchkey.Store
-	changes atomic.Int64
+	changes, reads atomic.Int64
 }
 
 func (s *history) Changes(ctx context.Context, feed latchkey.FeedID, after uint64, n int) (latchkey.Feed, error) {
 	answer, err := s.Store.Changes(ctx, feed, after, n)
 	s.changes.Add(int64(len(answer.Changes)))
+	s.reads.Add(1)
 	return answer, err
+}
+
+// What many callers change in a second is read at once when a process is woken.
+func TestAWakeUpIsOneRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		s := &history{Store: memstore.New(nil)}
+		others := latchkey.New(s.Store, nil).For("acme")
+		_, secret, err := others.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(t, err)
+		m := latchkey.New(s, &latchkey.Options{MaxStale: time.Hour})
+		_, err = m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+		require.NoError(t, err)
+		for range 3000 {
+			require.NoError(t, others.Configure(ctx, func(o *latchkey.Owner) error { return nil }))
+		}
+		changes, reads := s.changes.Load(), s.reads.Load()
+		m.Wake()
+		synctest.Wait()
+		require.Equal(t, changes+3000, s.changes.Load())
+		require.Equal(t, reads+1, s.reads.Load())
+		require.NoError(t, m.Close(ctx))
+	})
 }
 
 // A process that has nothing cached does not read what others changed before it began, whatever it does first. From

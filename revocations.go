@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
@@ -124,6 +125,8 @@ func (r *revocations) add(c *Change) {
 	if had, ok := r.of[key]; ok {
 		was = revokedBefore{max(was.before, had.before), max(was.until, had.until)}
 	}
+	// The texts may share the memory of all that was read with them. An assignment to the map keeps the new ones.
+	key.owner, key.id = strings.Clone(key.owner), strings.Clone(key.id)
 	r.of[key] = was
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math"
 	"net/netip"
 	"runtime"
@@ -366,21 +367,26 @@ func chainLayers(f *Found, known map[string]Role) (layers []layer, held, lost []
 
 func dependsOn(kind ChangeKind, id string) dependency { return dependency{Kind: uint8(kind), ID: id} }
 
-// cacheChanges returns changes as the cache takes them.
-func cacheChanges(changes []Change) []tokencache.Change {
-	out := make([]tokencache.Change, len(changes))
-	for i, ch := range changes {
-		// What a token may do is remade when a role has changed. When the owner or an ancestor has, the token may have ended.
-		out[i] = tokencache.Change{Dependency: dependsOn(ch.Kind, ch.ID), Owner: ch.Owner, Epoch: ch.Epoch,
-			Remade: ch.Kind == ChangedRole}
-		switch {
-		case ch.Kind == ChangedToken, ch.Kind == ChangedRevocation && ch.Of == RevokedToken:
-			out[i].Token = uuidv7.Parse(ch.ID)
-		case ch.Kind == ChangedRevocation:
-			out[i].Dependency = anyRevocation
+// cacheChanges iterates over changes as the cache takes them.
+func cacheChanges(changes []Change) iter.Seq[tokencache.Change] {
+	return func(yield func(tokencache.Change) bool) {
+		for i := range changes {
+			ch := &changes[i]
+			// What a token may do is remade when a role has changed. When the owner or an ancestor has, the token may have
+			// ended.
+			out := tokencache.Change{Dependency: dependsOn(ch.Kind, ch.ID), Owner: ch.Owner, Epoch: ch.Epoch,
+				Remade: ch.Kind == ChangedRole}
+			switch {
+			case ch.Kind == ChangedToken, ch.Kind == ChangedRevocation && ch.Of == RevokedToken:
+				out.Token = ch.ID
+			case ch.Kind == ChangedRevocation:
+				out.Dependency = anyRevocation
+			}
+			if !yield(out) {
+				return
+			}
 		}
 	}
-	return out
 }
 
 // rightsKey stands for what a token may do.

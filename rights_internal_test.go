@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey/internal/tokencache"
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // A token without a name, an Extra or attributes costs in the cache what it did before there were any: its principal
@@ -153,7 +157,7 @@ func (m *Manager) Forget(owner string, sum *[32]byte) {
 	}
 	if r, _, _, ok := m.cache.Live(&hit, sum); ok {
 		feed := m.follower(hit.Feed()).cached
-		feed.Apply([]tokencache.Change{{Owner: owner, Token: r.ID}}, feed.Epoch())
+		feed.Apply(slices.Values([]tokencache.Change{{Owner: owner, Token: uuidv7.Text(r.ID)}}), feed.Epoch())
 	}
 }
 
@@ -170,4 +174,20 @@ func TestShapesOfRights(t *testing.T) {
 	was := keyOfRights(&f)
 	f.Ancestors[0].Created = fromMicros(2)
 	require.NotEqual(t, was, keyOfRights(&f))
+}
+
+// What is kept of a revocation may be a part of a longer text, which is not kept.
+func TestRevocationsKeepNoTextOfTheFeed(t *testing.T) {
+	read := strings.Repeat("acme and id", 100)
+	r := revocations{known: true, of: map[revocationKey]revokedBefore{}}
+	for epoch := range uint64(2) {
+		r.follow(epoch, []Change{{Epoch: 1 + epoch, Owner: read[:4], Kind: ChangedRevocation, Of: RevokedClient,
+			ID: read[9:11], Until: time.Unix(1, 0)}}, 1+epoch, 0)
+	}
+	require.Len(t, r.of, 1)
+	for key := range r.of {
+		require.Equal(t, revocationKey{"acme", RevokedClient, "id"}, key)
+		require.NotSame(t, unsafe.StringData(read), unsafe.StringData(key.owner))
+		require.NotSame(t, unsafe.StringData(read[9:]), unsafe.StringData(key.id))
+	}
 }

@@ -33,7 +33,7 @@ type recordCache struct {
 	owners         map[string]*ownerEntry
 	size           int // of all entries, in approximate bytes
 	maxSize        int
-	lastChange     map[string]uint64 // by owner: the epoch of its last change after lastChangeFrom
+	lastChange     map[string]*uint64 // by owner: the epoch of its last change after lastChangeFrom
 	lastChangeFrom uint64
 }
 
@@ -70,7 +70,7 @@ const (
 
 func newRecordCache() *recordCache {
 	return &recordCache{feedReader: make(chan struct{}, 1), owners: map[string]*ownerEntry{}, maxSize: maxCacheSize,
-		lastChange: map[string]uint64{}}
+		lastChange: map[string]*uint64{}}
 }
 
 // cacheMark is the state of the cache before a statement began.
@@ -99,7 +99,8 @@ func (rc *recordCache) resetLastChange(epoch uint64) {
 // unchangedSince reports whether it is known that nothing of the owner changed after epoch, up to rc.epoch. The caller
 // holds rc.mu.
 func (rc *recordCache) unchangedSince(owner string, epoch uint64) bool {
-	return rc.lastChangeFrom <= epoch && rc.lastChange[owner] <= epoch
+	last := rc.lastChange[owner]
+	return rc.lastChangeFrom <= epoch && (last == nil || *last <= epoch)
 }
 
 // sameCut reports whether what was read of f's owner as of a later epoch is the same as of f.Epoch. Two reads make one
@@ -207,7 +208,11 @@ func (rc *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
 	}
 	for _, c := range feed.Changes {
 		rc.invalidate(c)
-		rc.lastChange[c.Owner] = c.Epoch
+		if last := rc.lastChange[c.Owner]; last != nil {
+			*last = c.Epoch // an assignment to the map would keep the text
+		} else {
+			rc.lastChange[strings.Clone(c.Owner)] = new(c.Epoch) // which shares the memory of the whole feed
+		}
 	}
 	rc.epoch = feed.Epoch
 }

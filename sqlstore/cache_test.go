@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -210,4 +211,21 @@ func TestCacheIsBounded(t *testing.T) {
 	require.False(t, cached(rc, big, rc.mark()), "what is too big is not kept")
 	require.LessOrEqual(t, rc.size, rc.maxSize)
 	checkSize(t, rc)
+}
+
+// An owner's name may be a part of the text of a whole feed, which is not kept.
+func TestTheCacheKeepsNoTextOfTheFeed(t *testing.T) {
+	rc := newRecordCache()
+	read := strings.Repeat("globex", 1000)
+	for epoch := range uint64(2) {
+		rc.applyFeed(&latchkey.Feed{Epoch: 1 + epoch, Changes: []latchkey.Change{{Epoch: 1 + epoch, Owner: read[:6],
+			Kind: latchkey.ChangedToken}}}, 1)
+	}
+	require.EqualValues(t, 2, rc.epoch)
+	require.False(t, rc.unchangedSince("globex", 1))
+	require.True(t, rc.unchangedSince("globex", 2))
+	for owner := range rc.lastChange {
+		require.Equal(t, "globex", owner)
+		require.NotSame(t, unsafe.StringData(read), unsafe.StringData(owner))
+	}
 }

@@ -98,8 +98,9 @@ func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.Null
 			feed.Truncated = after < floor || after > feed.Epoch
 			if epoch.Valid {
 				rows++
-				feed.Changes = append(feed.Changes, newChange(latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
-					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)}))
+				feed.Changes = append(feed.Changes, latchkey.Change{Epoch: uint64(epoch.Int64), Owner: owner.String,
+					Kind: latchkey.ChangeKind(kind.Int64), ID: id.String, Until: fromMicros(until)})
+				unpackChange(&feed.Changes[len(feed.Changes)-1])
 			}
 			return nil
 		})
@@ -109,16 +110,19 @@ func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.Null
 	return rows, nil
 }
 
-// newChange returns the change that a row of latchkey_changes tells of.
-func newChange(change latchkey.Change) latchkey.Change {
+// unpackChange reads what a row of latchkey_changes says of a revocation.
+func unpackChange(change *latchkey.Change) {
 	if change.Kind == latchkey.ChangedRevocation {
-		unpackRevocation(&change)
+		unpackRevocation(change)
 	}
-	return change
 }
 
 // readPackedFeed is readFeed by one row, which has all the changes in one text. Each process reads each change, so rows
 // would cost more than all else that a change costs. The trigger has packed most of them when they were numbered.
+//
+// The planner does not see what is in the arguments, because each is a query of its own. So a plan for one call is no
+// better than the plan for all, and after five calls a connection keeps that one. If it saw how few rows there are, it
+// would plan each call anew, which takes longer than to read them.
 func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
 	int, error) {
 	var floor uint64
@@ -129,8 +133,8 @@ func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sq
 			(CAST(kind AS BIGINT) << 41) + (CAST(octet_length(owner) AS BIGINT) << 21)
 				+ (CAST(octet_length(id) AS BIGINT) << 1) + CASE WHEN until IS NULL THEN 0 ELSE 1 END, ' ',
 			until || ' ', owner, id)), '') AS packed
-			FROM (SELECT epoch, owner, kind, id, until, packed FROM latchkey_changes WHERE epoch > ?
-				ORDER BY epoch, seq LIMIT ?) p) c
+			FROM (SELECT epoch, owner, kind, id, until, packed FROM latchkey_changes
+				WHERE epoch > (SELECT CAST(? AS BIGINT)) ORDER BY epoch, seq LIMIT (SELECT CAST(? AS BIGINT))) p) c
 		ON TRUE WHERE e.id = 1`, []any{int64(after), limit}, &feed.Epoch, &floor, now, &n, &packed)
 	if err != nil || !found {
 		return 0, orRowMissing(err, "the row of latchkey_epoch")
@@ -145,7 +149,7 @@ var errPackedChanges = errors.New("the rows of latchkey_changes cannot be read")
 // unpackChanges returns n changes. Each of them is its epoch, a space, its shape, a space, the microseconds of its
 // until and a space, unless it has none, its owner, and its id. Bit 0 of the shape says whether there is an until. Bits
 // 1 to 20 are the length of the id, bits 21 to 40 that of the owner, in bytes. From bit 41 on it is the kind. A text
-// that does not agree in full is an error.
+// that does not agree in full is an error. The changes share the memory of packed.
 func unpackChanges(n int, packed string) ([]latchkey.Change, error) {
 	if n == 0 && packed == "" {
 		return nil, nil
@@ -166,10 +170,10 @@ func unpackChanges(n int, packed string) ([]latchkey.Change, error) {
 			return nil, errPackedChanges
 		}
 		last, packed = epoch, rest[owner+id:]
-		// Whoever keeps one of them does not keep them all.
-		names := strings.Clone(rest[:owner+id])
-		changes[i] = newChange(latchkey.Change{Epoch: uint64(epoch), Kind: latchkey.ChangeKind(shape >> 41),
-			Owner: names[:owner], ID: names[owner:], Until: fromMicros(until)})
+		c := &changes[i]
+		c.Epoch, c.Kind = uint64(epoch), latchkey.ChangeKind(shape>>41)
+		c.Owner, c.ID, c.Until = rest[:owner], rest[owner:owner+id], fromMicros(until)
+		unpackChange(c)
 	}
 	if packed != "" {
 		return nil, errPackedChanges
@@ -179,6 +183,22 @@ func unpackChanges(n int, packed string) ([]latchkey.Change, error) {
 
 // cutNumber removes a decimal number, and the space behind it. It returns false if there is none.
 func cutNumber(text string) (n int64, rest string, ok bool) {
+	const sure = 18 // digits that fit
+	for i := range min(len(text), sure+1) {
+		switch c := text[i]; {
+		case c == ' ' && i > 0:
+			return n, text[i+1:], true
+		case c < '0' || c > '9' || i == sure:
+			return cutAnyNumber(text)
+		default:
+			n = 10*n + int64(c-'0')
+		}
+	}
+	return 0, "", false
+}
+
+// cutAnyNumber is cutNumber, also of one with a sign, or with so many digits that it may be too large.
+func cutAnyNumber(text string) (n int64, rest string, ok bool) {
 	first, rest, found := strings.Cut(text, " ")
 	n, err := strconv.ParseInt(first, 10, 64)
 	return n, rest, found && err == nil

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,11 @@ func TestPackedChanges(t *testing.T) {
 		{Epoch: 9, Owner: "acme", Kind: latchkey.ChangedRevocation, ID: "4 revoked", Until: time.UnixMicro(1500000).UTC()},
 		{Epoch: 9, Owner: "acme", Kind: latchkey.ChangedRevocation, Until: time.UnixMicro(-1).UTC()},
 	}, changes)
+	last := pack(math.MaxInt64, latchkey.ChangedToken, "acme", "token 1", "-9223372036854775808")
+	changes, err = unpackChanges(1, last)
+	require.NoError(t, err)
+	require.EqualValues(t, math.MaxInt64, changes[0].Epoch)
+	require.Equal(t, time.UnixMicro(math.MinInt64).UTC(), changes[0].Until)
 	none, err := unpackChanges(0, "")
 	require.NoError(t, err)
 	require.Empty(t, none)
@@ -79,6 +85,8 @@ func TestPackedChanges(t *testing.T) {
 		"an epoch that is text": {1, "x" + packed[0]},
 		"no shape":              {1, "7 "},
 		"no until":              {1, pack(9, latchkey.ChangedRevocation, "acme", "x", "soon")},
+		"an epoch too large":    {1, "9223372036854775808" + packed[0][1:]},
+		"an epoch with no end":  {1, "7"},
 		"an end that is short":  {5, text[:len(text)-1]},
 		"an end that is long":   {5, text + "x"},
 	} {

@@ -225,7 +225,8 @@ func (s *Store) Revocations(ctx context.Context, q latchkey.RevocationQuery) (
 				}
 				c.Until = fromMicros(until)
 				last = latchkey.RevocationKey(&c, seq)
-				page = append(page, newChange(c))
+				unpackChange(&c)
+				page = append(page, c)
 				return nil
 			})
 	})

@@ -25,6 +25,7 @@ package tokencache
 
 import (
 	"encoding/binary"
+	"iter"
 	"maps"
 	"math"
 	"math/bits"
@@ -32,6 +33,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 // Cache holds verified tokens. It is safe for concurrent use. Make one with [New].
@@ -54,6 +57,7 @@ type Cache[S any, P comparable] struct {
 	bearers    []bearers[S, P] // of those that are not alone; as many as segments
 	watches    map[string]*watch[S]
 	dependents map[ownedRecord]map[*watch[S]]struct{}
+	watched    map[string]int // by owner: how many of watches are of it
 }
 
 // Feed is the part of a cache that follows one feed of the store. Make one with [Cache.NewFeed].
@@ -64,10 +68,10 @@ type Feed[S any, P comparable] struct {
 	latest atomic.Uint64 // the highest epoch at which anything was read since the last reset; never below epoch
 
 	// These are guarded by cache.mu.
-	held       int               // records put since the last reset of the feed, valid or not
-	changed    map[string]uint64 // by owner: the epoch of the last change after knownSince
-	knownSince uint64            // changes from this epoch on are in changed
-	lastReset  uint64            // Cache.Resets after the last reset of the feed
+	held       int                // records put since the last reset of the feed, valid or not
+	changed    map[string]*uint64 // by owner: the epoch of the last change after knownSince
+	knownSince uint64             // changes from this epoch on are in changed
+	lastReset  uint64             // Cache.Resets after the last reset of the feed
 }
 
 // maxChanged bounds the number of owners whose last change is remembered.
@@ -127,7 +131,7 @@ type Change struct {
 	Dependency
 	Owner string
 	Epoch uint64
-	Token [16]byte // the id of the token that changed; zero: the record is no token
+	Token string // the id of the token that changed; "": the record is no token
 	// Remade says that what depends on the record differs in Key.Content alone, and that no token's own record does.
 	Remade bool
 }
@@ -184,7 +188,7 @@ func (c *Cache[S, P]) most() uint32 { return 2 * c.max >> c.bits }
 func (c *Cache[S, P]) NewFeed() *Feed[S, P] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := &Feed[S, P]{cache: c, number: uint32(len(c.feeds)), changed: map[string]uint64{}}
+	f := &Feed[S, P]{cache: c, number: uint32(len(c.feeds)), changed: map[string]*uint64{}}
 	c.feeds = append(c.feeds, f)
 	return f
 }
@@ -361,6 +365,7 @@ func (c *Cache[S, P]) watch(g *group[S], owner string, feed uint32, deps []Depen
 	if w == nil {
 		w = &watch[S]{feed: feed, owner: owner, deps: slices.Clone(deps), key: key}
 		c.watches[key] = w
+		c.watched[owner]++
 		for _, d := range w.deps {
 			of := ownedRecord{d, owner}
 			if c.dependents[of] == nil {
@@ -383,6 +388,9 @@ func (c *Cache[S, P]) unwatch(g *group[S]) {
 		return
 	}
 	delete(c.watches, w.key)
+	if c.watched[w.owner]--; c.watched[w.owner] == 0 {
+		delete(c.watched, w.owner)
+	}
 	for _, d := range w.deps {
 		of := ownedRecord{d, w.owner}
 		if delete(c.dependents[of], w); len(c.dependents[of]) == 0 {
@@ -526,7 +534,8 @@ func (c *Cache[S, P]) Stats() Stats {
 // unchangedSince reports whether it is known that no change of the owner after epoch has been applied. The caller holds
 // cache.mu.
 func (f *Feed[S, P]) unchangedSince(owner string, epoch uint64) bool {
-	return f.knownSince <= epoch && f.changed[owner] <= epoch
+	last := f.changed[owner]
+	return f.knownSince <= epoch && (last == nil || *last <= epoch)
 }
 
 // advance sets the epoch without the changes up to it. The caller holds cache.mu.
@@ -564,8 +573,8 @@ func (f *Feed[S, P]) Skip(epoch uint64) bool {
 }
 
 // Apply invalidates what the changes concern, and advances the feed to epoch, that of the last change. It never goes
-// back to an earlier one.
-func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
+// back to an earlier one. It keeps no text of a change. Changes must not call the Cache.
+func (f *Feed[S, P]) Apply(changes iter.Seq[Change], epoch uint64) {
 	c := f.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -573,8 +582,11 @@ func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
 		clear(f.changed)
 		f.knownSince = f.epoch.Load()
 	}
-	for _, ch := range changes {
-		f.changed[ch.Owner] = max(ch.Epoch, f.changed[ch.Owner])
+	for ch := range changes {
+		f.changedAt(ch.Owner, ch.Epoch)
+		if c.watched[ch.Owner] == 0 {
+			continue // no valid value is of this owner. Most processes know few of those that others change
+		}
 		for w := range c.dependents[ownedRecord{ch.Dependency, ch.Owner}] {
 			if ch.Remade {
 				for _, g := range w.groups {
@@ -584,8 +596,8 @@ func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
 				c.killAll(w)
 			}
 		}
-		if ch.Token != [16]byte{} {
-			for r := range c.recordsOf(ch.Owner, ch.Token) {
+		if ch.Token != "" {
+			for r := range c.recordsOf(ch.Owner, uuidv7.Parse(ch.Token)) {
 				r.state.Or(dead)
 			}
 		}
@@ -593,6 +605,15 @@ func (f *Feed[S, P]) Apply(changes []Change, epoch uint64) {
 	if epoch > f.epoch.Load() {
 		f.sawEpoch(epoch)
 		f.epoch.Store(epoch)
+	}
+}
+
+// changedAt notes a change of an owner. The caller holds cache.mu.
+func (f *Feed[S, P]) changedAt(owner string, epoch uint64) {
+	if last := f.changed[owner]; last != nil {
+		*last = max(*last, epoch) // an assignment to the map would keep the text
+	} else {
+		f.changed[strings.Clone(owner)] = new(epoch) // which may share the memory of all that was read with it
 	}
 }
 
@@ -628,6 +649,7 @@ func (c *Cache[S, P]) clear() {
 	clear(c.bearers)
 	c.watches = map[string]*watch[S]{}
 	c.dependents = map[ownedRecord]map[*watch[S]]struct{}{}
+	c.watched = map[string]int{}
 	clear(c.ids)
 	c.store(newSegment[S, P](0, 0), 0)
 	c.records.Store(0)

@@ -4,12 +4,16 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
 
 type testEntry = Entry[string, string]
@@ -39,7 +43,7 @@ func (c testCache) Apply(changes []Change, epoch uint64) {
 			changes[i].Owner = "acme"
 		}
 	}
-	c.Feed.Apply(changes, epoch)
+	c.Feed.Apply(slices.Values(changes), epoch)
 }
 
 // sumOf and idOf are spread over the table as digests and UUIDs are.
@@ -53,6 +57,8 @@ func idOf(n uint64) (id [16]byte) {
 	binary.LittleEndian.PutUint64(id[8:], n*0x9e3779b97f4a7c15+1)
 	return id
 }
+
+func textOf(n uint64) string { return uuidv7.Text(idOf(n)) }
 
 // entryOf is token n, whose shared value depends on a role of the same name.
 func entryOf(n uint64, shared string) testEntry {
@@ -225,11 +231,11 @@ func TestApply(t *testing.T) {
 	c.Put(sumOf(2), entryOf(2, "reader"))
 	c.Put(sumOf(3), entryOf(3, "writer"))
 	c.Put(sumOf(13), entryOf(3, "writer")) // another secret of token 3
-	c.Apply([]Change{{Dependency: role("nobody's")}, {Token: idOf(99)}}, 1)
+	c.Apply([]Change{{Dependency: role("nobody's")}, {Token: textOf(99)}}, 1)
 	for _, n := range []uint64{1, 2, 3, 13} {
 		require.True(t, has(c, n))
 	}
-	c.Apply([]Change{{Token: idOf(3)}}, 2)
+	c.Apply([]Change{{Token: textOf(3)}}, 2)
 	require.False(t, has(c, 3))
 	require.False(t, has(c, 13), "all secrets of a token")
 	require.NotNil(t, c.shared("writer"), "what others may share is as it was")
@@ -239,6 +245,40 @@ func TestApply(t *testing.T) {
 	require.EqualValues(t, 3, c.Epoch())
 	c.Apply(nil, 2)
 	require.EqualValues(t, 3, c.Epoch(), "never back")
+}
+
+// Changes of owners of whom nothing is valid are only noted. An owner counts as long as one of its values is valid.
+func TestApplyOfOwnersThatAreKnown(t *testing.T) {
+	c := newCache(10)
+	c.Put(sumOf(1), entryOf(1, "reader"))
+	c.Put(sumOf(2), entryOf(2, "writer"))
+	c.Put(sumOf(3), entryOf(3, "writer"))
+	c.Apply([]Change{{Dependency: role("reader")}}, 1)
+	require.False(t, has(c, 1))
+	c.Apply([]Change{{Token: textOf(2)}}, 2)
+	require.False(t, has(c, 2), "the owner has another value, which is valid")
+	require.True(t, has(c, 3))
+	c.Apply([]Change{{Dependency: role("writer")}}, 3)
+	require.False(t, has(c, 3))
+	require.Empty(t, c.watched, "nothing of the owner is valid")
+	c.Apply([]Change{{Token: textOf(4)}}, 4)
+	e := entryOf(4, "reader")
+	e.Epoch = 3
+	c.Put(sumOf(4), e)
+	require.False(t, has(c, 4), "its changes are noted all the same")
+}
+
+// A text of a change may be a part of a longer one, which is not kept.
+func TestApplyKeepsNoText(t *testing.T) {
+	c := newCache(10)
+	read := strings.Repeat("globex", 1000)
+	for epoch := range uint64(2) {
+		c.Apply([]Change{{Owner: read[:6], Token: textOf(1)}}, 1+epoch)
+	}
+	for owner := range c.changed {
+		require.Equal(t, "globex", owner)
+		require.NotSame(t, unsafe.StringData(read), unsafe.StringData(owner))
+	}
 }
 
 // What was read before a change that has been applied may be what the change made untrue.
@@ -252,12 +292,12 @@ func TestPutThatIsOlderThanAnAppliedChange(t *testing.T) {
 	}
 	require.True(t, put(1, 5))
 	require.EqualValues(t, 5, c.Epoch(), "an empty cache begins where the first entry was read")
-	c.Apply([]Change{{Token: idOf(2)}}, 6)
+	c.Apply([]Change{{Token: textOf(2)}}, 6)
 	require.False(t, put(2, 5))
 	require.True(t, put(2, 6))
 	require.True(t, put(3, 9), "read at a later epoch: the changes until then will be applied to it once more")
 	require.EqualValues(t, 6, c.Epoch())
-	c.Apply([]Change{{Token: idOf(3)}}, 7)
+	c.Apply([]Change{{Token: textOf(3)}}, 7)
 	require.False(t, has(c, 3))
 }
 
@@ -272,15 +312,15 @@ func TestPutWhileOthersChange(t *testing.T) {
 	}
 	require.True(t, put(1, 5))
 	for epoch := uint64(6); epoch < 20; epoch++ {
-		c.Apply([]Change{{Owner: "globex", Token: idOf(99)}}, epoch)
+		c.Apply([]Change{{Owner: "globex", Token: textOf(99)}}, epoch)
 	}
 	require.True(t, put(2, 5))
-	c.Apply([]Change{{Owner: "acme", Token: idOf(98)}}, 20)
+	c.Apply([]Change{{Owner: "acme", Token: textOf(98)}}, 20)
 	require.False(t, put(3, 19), "another token of the owner: that is not told apart")
 	require.True(t, put(3, 20))
 	require.False(t, put(4, 4), "from before the first change that is known")
 	for i := range maxChanged + 2 {
-		c.Apply([]Change{{Owner: fmt.Sprint("owner ", i), Token: idOf(99)}}, 21+uint64(i))
+		c.Apply([]Change{{Owner: fmt.Sprint("owner ", i), Token: textOf(99)}}, 21+uint64(i))
 	}
 	require.LessOrEqual(t, len(c.changed), maxChanged+1)
 	require.False(t, put(5, 20), "the changes since then are forgotten")
@@ -307,7 +347,7 @@ func TestFeeds(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, number, hit.Feed())
 	}
-	two.Apply([]Change{{Token: idOf(2)}}, 4)
+	two.Apply([]Change{{Token: textOf(2)}}, 4)
 	require.EqualValues(t, 1000, one.Epoch())
 	require.False(t, has(two, 2))
 	require.True(t, put(two, 2, 4, "writer"))
@@ -392,7 +432,7 @@ func TestReplaceDropsWhatIsInvalid(t *testing.T) {
 	hitGone, ok := c.Lookup(&gone)
 	require.True(t, ok)
 	reader := c.shared("reader")
-	c.Apply([]Change{{Dependency: role("gone")}, {Token: idOf(0)}, {Token: idOf(n)}}, 1)
+	c.Apply([]Change{{Dependency: role("gone")}, {Token: textOf(0)}, {Token: textOf(n)}}, 1)
 	r, _, _, _ := get(c, 3)
 	r.Used.Store(77)
 	r.Seen.Store(78)
@@ -431,7 +471,7 @@ func TestReplaceDropsWhatIsInvalid(t *testing.T) {
 	require.True(t, ok)
 	_, _, _, ok = c.Live(&hitGone, &gone)
 	require.False(t, ok)
-	c.Apply([]Change{{Token: idOf(3)}}, 2)
+	c.Apply([]Change{{Token: textOf(3)}}, 2)
 	_, _, _, ok = c.Live(&hit, &sum)
 	require.False(t, ok)
 	c.Apply([]Change{{Dependency: role("writer")}}, 3)
@@ -607,7 +647,7 @@ func TestLiveAfterADivision(t *testing.T) {
 	old := hit
 	_, _, _, ok = c.Live(&old, &sum)
 	require.True(t, ok)
-	c.Apply([]Change{{Token: e.ID, Owner: "acme", Epoch: 1}}, 1)
+	c.Apply([]Change{{Token: uuidv7.Text(e.ID), Owner: "acme", Epoch: 1}}, 1)
 	_, _, _, ok = c.Live(&hit, &sum)
 	require.False(t, ok)
 }
@@ -637,7 +677,7 @@ func TestRemade(t *testing.T) {
 			require.False(t, has(c, n))
 		}
 		c.replaceAll()
-		c.Apply([]Change{{Token: idOf(4)}}, 3)
+		c.Apply([]Change{{Token: textOf(4)}}, 3)
 		put(c, 0, 3, "new", 2)
 		for n := range uint64(4) {
 			require.Equal(t, "new", value(c, n))
@@ -686,7 +726,7 @@ func TestRemade(t *testing.T) {
 		put(c, 0, 3, "newer", 3)
 		require.Equal(t, "newer", value(c, 0), "its own record is of that epoch")
 		require.False(t, has(c, 1), "what changed it may have changed the record too, and is not applied yet")
-		c.Apply([]Change{{Token: idOf(1)}}, 3)
+		c.Apply([]Change{{Token: textOf(1)}}, 3)
 		put(c, 0, 3, "newer", 3)
 		require.Equal(t, "newer", value(c, 0))
 		require.False(t, has(c, 1))
@@ -758,7 +798,7 @@ func TestSeen(t *testing.T) {
 	require.EqualValues(t, 300, c.Seen("acme", idOf(7), 1000))
 	require.Zero(t, c.Seen("globex", idOf(7), 1000))
 	require.Zero(t, c.Seen("acme", idOf(9), 1000))
-	c.Apply([]Change{{Token: idOf(7)}}, 1)
+	c.Apply([]Change{{Token: textOf(7)}}, 1)
 	require.EqualValues(t, 300, c.Seen("acme", idOf(7), 1000))
 	require.EqualValues(t, 250, c.Seen("acme", idOf(7), 250), "a use to come is one of now")
 	require.EqualValues(t, 250, c.Seen("acme", idOf(7), 1000))
@@ -835,7 +875,7 @@ func TestReadersMeetWriters(t *testing.T) {
 	writers.Go(func() {
 		for n := uint64(0); n < tokens; n += 5 {
 			deleted[n].Store(true)
-			c.Apply([]Change{{Token: idOf(n)}}, next())
+			c.Apply([]Change{{Token: textOf(n)}}, next())
 			revoked[n].Store(true)
 			if n%500 == 0 {
 				c.Apply([]Change{{Dependency: role(shared[n%3])}}, next())
@@ -893,7 +933,7 @@ func TestLatest(t *testing.T) {
 	c := newCache(10)
 	require.True(t, c.Skip(5))
 	require.EqualValues(t, 5, c.Latest())
-	c.Apply([]Change{{Epoch: 6, Token: idOf(1)}}, 6)
+	c.Apply([]Change{{Epoch: 6, Token: textOf(1)}}, 6)
 	require.EqualValues(t, 6, c.Latest())
 	ahead := entryOf(1, "reader")
 	ahead.Epoch = 9

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ import (
 )
 
 // listeners measures changes while other processes listen, in turns. Each has a connection that listens, a pool of one,
-// and a Manager that is woken, and so reads what changed. All of their work is done on this machine too.
+// and a Manager that is woken, and so reads what changed. All of their work is done on this machine too: that of their
+// connections by the server, that of the listeners and the callers by this program.
 func listeners(t testing.TB, c config, out *table) {
 	dsn := place(t)
 	writer := newNode(t, dsn, 16, 0)
@@ -30,18 +32,20 @@ func listeners(t testing.TB, c config, out *table) {
 	_, text := writer.issue(t, "acme")
 	all := newListeners(t, dsn, slices.Max(c.listeners), text, c.bound)
 	rates, ratios, woken := map[int][]float64{}, map[int][]float64{}, map[int][]float64{}
-	work := map[int][]float64{}
+	servers, own := map[int][]float64{}, map[int][]float64{} // ms of processor time for a change
 	for i := range 1 + c.rounds {
 		for _, n := range c.listeners {
 			catchUp(t, all[:n], text, c.bound)
 			wakes, stop := listen(t, all[:n])
-			before, began := serverWork(t), time.Now()
+			before, ours, began := serverWork(t), ownWork(t), time.Now()
 			rate := perSecond(t, callers, c.each, func(caller int) error { return rename(writer, caller) })
 			took := time.Since(began).Seconds()
 			if i > 0 { // the first is to warm up
+				each := 1000 / (took * rate)
 				rates[n] = append(rates[n], rate)
 				woken[n] = append(woken[n], float64(wakes.Load())/float64(max(n, 1))/took)
-				work[n] = append(work[n], serverWork(t).since(before).Seconds()/took/rate*1000)
+				own[n] = append(own[n], (ownWork(t)-ours).Seconds()*each)
+				servers[n] = append(servers[n], serverWork(t).since(before).Seconds()*each)
 			}
 			stop()
 		}
@@ -51,16 +55,24 @@ func listeners(t testing.TB, c config, out *table) {
 			}
 		}
 	}
+	few := c.listeners[0]
 	for _, n := range c.listeners {
-		comparison := fmt.Sprintf("%.2f of those with %d", median(ratios[n]), c.listeners[0])
-		if server.Process != nil {
-			comparison += fmt.Sprintf("; %.2f ms of the server's processors each", median(work[n]))
-		}
+		comparison := fmt.Sprintf("%.2f of those with %d", median(ratios[n]), few)
 		if n > 0 {
 			comparison += fmt.Sprintf("; %.1f wake-ups/s of each listener", median(woken[n]))
 		}
 		out.line(fmt.Sprintf("changes of %d callers, %d listeners", callers, n), fmt.Sprintf("%.0f/s", median(rates[n])),
 			comparison)
+		if server.Process == nil {
+			continue // its work is not known
+		}
+		out.line("  processor time of a change", fmt.Sprintf("%.2f ms", median(servers[n])),
+			fmt.Sprintf("of the server; %.2f ms of this program", median(own[n])))
+		if n > few {
+			of := func(ms map[int][]float64) float64 { return (median(ms[n]) - median(ms[few])) * 1000 / float64(n-few) }
+			out.line("  of it, for each listener", fmt.Sprintf("%.2f µs", of(servers)),
+				fmt.Sprintf("of the server; %.2f µs of the listener itself", of(own)))
+		}
 	}
 }
 
@@ -70,7 +82,11 @@ type listener struct {
 	conn *pgx.Conn
 }
 
-// newListeners returns n processes that have a key cached.
+// warm is how often a connection reads the feed before its plan is the one that it keeps.
+const warm = 6
+
+// newListeners returns n processes that have a key cached, and have been running for a while: they have read the feed
+// before.
 func newListeners(t testing.TB, dsn string, n int, text string, maxStale time.Duration) []listener {
 	ctx := context.Background()
 	all := make([]listener, n)
@@ -80,7 +96,12 @@ func newListeners(t testing.TB, dsn string, n int, text string, maxStale time.Du
 		starting.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			all[i].node = newNode(t, dsn, 1, maxStale)
+			all[i].node = newNode(t, dsn, 2, maxStale) // which New checks faster than a pool of one
+			all[i].db.SetMaxOpenConns(1)
+			for range warm {
+				_, err := all[i].store.Changes(ctx, 0, 0, 1000)
+				require.NoError(t, err)
+			}
 			var err error
 			all[i].conn, err = pgx.Connect(ctx, dsn)
 			require.NoError(t, err)
@@ -141,6 +162,13 @@ func listen(t testing.TB, all []listener) (woken *atomic.Int64, stop func()) {
 
 // processes says for how long the processes of the server have been at work, by their ids.
 type processes map[string]time.Duration
+
+// ownWork returns for how long this program has been at work.
+func ownWork(t testing.TB) time.Duration {
+	var used syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &used))
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
 
 // serverWork returns nil for a server that was not started here, and where there is no /proc.
 func serverWork(t testing.TB) processes {
