@@ -50,6 +50,17 @@ func TestListingTokens(t *testing.T) {
 	w.store.fail.Store(&down)
 }
 
+// wordyStore says more of what it does not find, as one on a database does.
+type wordyStore struct{ latchkey.Store }
+
+func (s wordyStore) ByDigest(ctx context.Context, slot latchkey.Slot, digests ...[32]byte) (latchkey.Found, error) {
+	f, err := s.Store.ByDigest(ctx, slot, digests...)
+	if err != nil {
+		err = fmt.Errorf("find token: %w", err)
+	}
+	return f, err
+}
+
 func TestFind(t *testing.T) {
 	ctx := t.Context()
 	for name, ring := range map[string]bool{"plain": false, "with a keyring": true} {
@@ -61,11 +72,16 @@ func TestFind(t *testing.T) {
 				opts.Keyring, err = latchkey.NewKeyring(key)
 				require.NoError(t, err)
 			}
-			m := latchkey.New(memstore.New(nil), opts)
+			m := latchkey.New(wordyStore{memstore.New(nil)}, opts)
 			t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
 			a := m.For("acme")
 			key, secret, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 			require.NoError(t, err)
+			_, unknown, err := latchkey.New(memstore.New(nil), nil).For("acme").Issue(ctx,
+				latchkey.Spec{Kind: latchkey.KindAPIKey})
+			require.NoError(t, err)
+			_, err = a.Find(ctx, unknown.Reveal())
+			require.Equal(t, latchkey.ErrNotFound, err, "in the same words as for another's")
 			site, _, err := a.Issue(ctx, latchkey.Spec{Kind: latchkey.KindPublishable, Test: true})
 			require.NoError(t, err)
 			foreign := "0123456789abcdef0123456789abcd"
