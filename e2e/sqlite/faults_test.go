@@ -118,8 +118,8 @@ func TestSQLiteStatementsCarryOwner(t *testing.T) {
 				continue
 			}
 			checked++
-			require.LessOrEqual(t, world.Ownerless(l.Text), 0, "%s: a statement on a tenant's table without its owner:\n%s", l.Op,
-				l.Text)
+			require.LessOrEqual(t, world.Ownerless(l.Text), 0, "%s: a statement on a tenant's table without its owner:\n%s",
+				l.Op, l.Text)
 		}
 		require.NoError(t, s.Close())
 	}

@@ -232,14 +232,18 @@ func (c *faultyConn) ExecContext(ctx context.Context, q string, args []driver.Na
 	if c.f.preparesAll && len(args) > 0 {
 		return nil, driver.ErrSkip
 	}
-	return c.exec(q, args, func() (driver.Result, error) { return c.Conn.(driver.ExecerContext).ExecContext(ctx, q, args) })
+	return c.exec(q, args, func() (driver.Result, error) {
+		return c.Conn.(driver.ExecerContext).ExecContext(ctx, q, args)
+	})
 }
 
 func (c *faultyConn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
 	if c.f.preparesAll && len(args) > 0 {
 		return nil, driver.ErrSkip
 	}
-	return c.query(q, args, func() (driver.Rows, error) { return c.Conn.(driver.QueryerContext).QueryContext(ctx, q, args) })
+	return c.query(q, args, func() (driver.Rows, error) {
+		return c.Conn.(driver.QueryerContext).QueryContext(ctx, q, args)
+	})
 }
 
 func (c *faultyConn) PrepareContext(ctx context.Context, q string) (driver.Stmt, error) {
