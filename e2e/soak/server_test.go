@@ -12,14 +12,17 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
+	"github.com/latchkey-go/latchkey/e2e/internal/world"
 	"github.com/latchkey-go/latchkey/httpadapter"
 	"github.com/latchkey-go/latchkey/httpadapter/api"
+	"github.com/latchkey-go/latchkey/memstore"
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
@@ -48,13 +51,15 @@ type figures struct {
 	Files       int
 	Connections int64 // of clients
 	Calls       map[string]int64
-	Evicted     int64 // tokens that the cache dropped because it was full
-	Records     int   // that it holds
+	Records     int // tokens in the cache
 }
 
 const (
 	meter    = "requests"
 	poolSize = 4
+
+	cached = 2000    // tokens, beside those of the traffic
+	extra  = 8 << 10 // bytes that each of them has of its own
 )
 
 // serve is the server's process. It serves until its standard input ends.
@@ -92,7 +97,7 @@ func server() error {
 	var mu sync.Mutex
 	calls := map[string]int64{}
 	keys := latchkey.New(store, &latchkey.Options{
-		CacheTokens: 64, // it is full, and drops tokens, before the first figures are taken
+		CacheTokens: 2 * cached, // all that stay remain in it; those that end leave it
 		Observer: latchkey.Observer{StoreCall: func(_ context.Context, c latchkey.StoreCall) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -101,6 +106,9 @@ func server() error {
 	})
 	_, secret, err := keys.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindSecret})
 	if err != nil {
+		return err
+	}
+	if err := load(ctx, store, keys); err != nil {
 		return err
 	}
 
@@ -135,7 +143,7 @@ func server() error {
 		}
 		f := figures{Connections: connections.Load(), Goroutines: runtime.NumGoroutine()}
 		stats := keys.Stats()
-		f.Evicted, f.Records = stats.Cache.Evicted, stats.Cache.Records
+		f.Records = stats.Cache.Records
 		mu.Lock()
 		f.Calls = maps.Clone(calls)
 		mu.Unlock()
@@ -166,6 +174,49 @@ func server() error {
 	}
 	_, _ = os.Stdin.Read(make([]byte, 1)) // until the test ends
 	return errors.Join(public.Close(), control.Close(), keys.Close(ctx))
+}
+
+// load makes tokens that are valid for as long as the server runs, and verifies each once, so that all are in the
+// cache. They are of another owner than the traffic, and each is somebody else's. They are made in memory, and written
+// many at a time. They are few and large: the cache keeps what has ended until it is an eighth of what is valid, and so
+// the traffic reaches that bound during the warm-up.
+func load(ctx context.Context, store latchkey.Store, keys *latchkey.Manager) error {
+	const owner, batch = "loaded", 100
+	memory := memstore.New(nil)
+	maker := latchkey.New(memory, nil)
+	defer maker.Close(ctx)
+	text := json.RawMessage(`"` + strings.Repeat("x", extra) + `"`)
+	var secrets []latchkey.Secret
+	var w latchkey.Write
+	for i := range cached {
+		token, secret, err := maker.For(owner).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Extra: text,
+			Name: fmt.Sprint("key ", i), Client: latchkey.Client{ID: fmt.Sprint("client ", i), Name: fmt.Sprint("Client ", i)}})
+		if err != nil {
+			return err
+		}
+		records, err := memory.Secrets(ctx, owner, token.ID)
+		if err != nil {
+			return err
+		}
+		token.Version = 0 // it is new to the other store
+		secrets, w.Tokens = append(secrets, secret), append(w.Tokens, token)
+		for _, r := range records {
+			w.Secrets = append(w.Secrets, latchkey.SecretChange{TokenID: token.ID, Add: &r})
+		}
+		if len(w.Tokens) == batch || i == cached-1 {
+			w.ID, w.Owner, w.At, w.Silent = world.WriteID(), owner, time.Now(), true
+			if err := store.Write(ctx, w); err != nil {
+				return err
+			}
+			w = latchkey.Write{}
+		}
+	}
+	for _, secret := range secrets {
+		if _, err := keys.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle waits until no client is connected and nothing waits to be written, and opens all connections of the pool, so

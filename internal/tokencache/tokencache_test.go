@@ -509,6 +509,38 @@ func (c testCache) distinct() map[uint32]*segment[string, string] {
 }
 
 // With as many valid records as are to be kept, those that were added first make room.
+// TestWhatEndsIsAnEighthAtMost: tokens that ended stay until room is made, and are never more than an eighth of those
+// that were valid then. A cache that is far from full grows no further, however many come and go.
+func TestWhatEndsIsAnEighthAtMost(t *testing.T) {
+	const stay, come = 2000, 20_000
+	c := newCache(10 * stay)
+	for i := range uint64(stay) {
+		c.Put(sumOf(i), entryOf(i, "reader"))
+	}
+	epoch, least, most := uint64(0), int64(math.MaxInt64), int64(0)
+	for i := range uint64(come) {
+		e := entryOf(stay+i, fmt.Sprint("role ", i))
+		e.Epoch, e.Alone = epoch, true
+		c.Put(sumOf(stay+i), e)
+		epoch++
+		c.Apply([]Change{{Token: idOf(stay + i)}}, epoch)
+		if i > stay {
+			least, most = min(least, c.Cache.Stats().Records), max(most, c.Cache.Stats().Records)
+		}
+	}
+	segments := int64(len(c.distinct()))
+	require.LessOrEqual(t, most, stay+stay/8+2*segments, "one that ends while room is made is valid")
+	require.LessOrEqual(t, least, stay+2*segments, "all that ended make room")
+	require.GreaterOrEqual(t, most, int64(stay+stay/16), "the control: they stay until then")
+	groups, bearers, _ := c.referred()
+	require.LessOrEqual(t, groups, 1+stay/8+2*int(segments))
+	require.LessOrEqual(t, bearers, 1+stay/8+2*int(segments))
+	require.Zero(t, c.Cache.Stats().Evicted)
+	for i := range uint64(stay) {
+		require.True(t, has(c, i))
+	}
+}
+
 func TestEviction(t *testing.T) {
 	const max = 100
 	c := newCache(max)

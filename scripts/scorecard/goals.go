@@ -102,7 +102,7 @@ var goals = []goal{
 		figure: `(?:crypto|json|naughty|url)_test.go:\d+: (\d+ [^\n]{0,110})`,
 	},
 	{
-		target: "Under mixed traffic a server grows by no goroutine or file, and by less than 5 % and 1 MiB of heap, gives " +
+		target: "Under mixed traffic a server grows by no goroutine or file, and by less than 5 % of heap, gives " +
 			"no wrong answer, and reads nothing for a flood of junk.",
 		control: "TestASoakSeesLeaks: a server that loses memory, goroutines and files has grown; unknown tokens cost reads",
 		dir:     "e2e", command: test("TestSoak|TestASoakSeesLeaks", "./soak"),
