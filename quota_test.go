@@ -164,7 +164,8 @@ func TestLimitsThatAreEqual(t *testing.T) {
 // Quota finds the smallest of the quotas that hold for a meter: those of that meter, and those of each.
 func TestTheSmallestQuotaOfAMeter(t *testing.T) {
 	l := latchkey.Limits{Quotas: []quota{{Amount: 50, Per: latchkey.Month},
-		{Meter: "api", Amount: 20, Per: latchkey.Month}, {Meter: "mail", Amount: 90, Per: latchkey.Month}, {Meter: "mail", Amount: 7, Per: latchkey.Day},
+		{Meter: "api", Amount: 20, Per: latchkey.Month}, {Meter: "mail", Amount: 90, Per: latchkey.Month},
+		{Meter: "mail", Amount: 7, Per: latchkey.Day},
 		{Amount: 30, Per: latchkey.Week}, {Amount: 30, Per: latchkey.Week, Anchor: 2},
 		{Meter: "api", Amount: 40, Per: latchkey.Week}}}
 	for _, c := range []struct {

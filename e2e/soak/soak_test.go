@@ -343,8 +343,8 @@ func (s *soaked) soak(warm, rounds int, more func() bool) []string {
 		s.traffic(rounds)
 		f := s.figures()
 		require.LessOrEqual(s.t, f.Records, most, "tokens in the cache, valid or not")
-		s.t.Logf("window %d: heap %d KiB, %d goroutines, %d files, %d tokens cached", window, f.Heap>>10, f.Goroutines, f.Files,
-			f.Records)
+		s.t.Logf("window %d: heap %d KiB, %d goroutines, %d files, %d tokens cached", window, f.Heap>>10, f.Goroutines,
+			f.Files, f.Records)
 	}
 	after := s.least(25, func(f figures) bool { return len(grown(before, f)) == 0 })
 	s.t.Logf("end: heap %d KiB (%+.1f %%), %d goroutines, %d files", after.Heap>>10,

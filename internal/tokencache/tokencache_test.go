@@ -523,7 +523,7 @@ func TestWhatEndsIsAnEighthAtMost(t *testing.T) {
 		e.Epoch, e.Alone = epoch, true
 		c.Put(sumOf(stay+i), e)
 		epoch++
-		c.Apply([]Change{{Token: idOf(stay + i)}}, epoch)
+		c.Apply([]Change{{Token: textOf(stay + i)}}, epoch)
 		if i > stay {
 			least, most = min(least, c.Cache.Stats().Records), max(most, c.Cache.Stats().Records)
 		}
