@@ -134,10 +134,13 @@ func TestCreditsAreLinearizable(t *testing.T) {
 			"two processes with blocks": {[]*latchkey.Manager{open(blocks), open(blocks)}, 2 * block},
 		} {
 			t.Run(name, func(t *testing.T) {
+				operations := 0
 				for range runs {
 					h := spendAtOnce(t, limit, c.managers...)
 					require.Equal(t, porcupine.Ok, h.check(t, accountOf(limit, c.elsewhere)))
+					operations += len(h.ops)
 				}
+				t.Logf("%d operations of %s: linearizable", operations, name)
 			})
 		}
 	})

@@ -59,14 +59,18 @@ func TestSQLiteWriterIsKilled(t *testing.T) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
-			for kill := range harness.Rounds(2, 300) {
-				t.Run(fmt.Sprint(kill), func(t *testing.T) { writerIsKilled(t, s) }) // each lets go of its files
+			kills, acknowledged := harness.Rounds(2, 300), 0
+			for kill := range kills {
+				// Each lets go of its files.
+				t.Run(fmt.Sprint(kill), func(t *testing.T) { acknowledged += writerIsKilled(t, s) })
 			}
+			t.Logf("%d kills of a process, %d acknowledged writes: all are there, and none is half", kills, acknowledged)
 		})
 	}
 }
 
-func writerIsKilled(t *testing.T, s harness.Subject) {
+// writerIsKilled returns how many writes the process acknowledged.
+func writerIsKilled(t *testing.T, s harness.Subject) int {
 	dsn := s.Fresh(t)
 	read, write, err := os.Pipe()
 	require.NoError(t, err)
@@ -112,6 +116,7 @@ func writerIsKilled(t *testing.T, s harness.Subject) {
 	}
 	checkRows(t, db, workers, done)
 	require.Empty(t, world.Walk(t, db))
+	return a.all
 }
 
 // The server is killed under load and started again. Meanwhile calls are unavailable, or have an unknown outcome.
@@ -127,7 +132,8 @@ func TestEnginesServerIsKilled(t *testing.T) {
 		c := newCrew(ctx, t, harness.OpenStore(t, db, own.Dialect), 8)
 		w := newWatch(t, own, dsn)
 		c.all.Go(func() { w.run(ctx, &c.stop) })
-		for range harness.Rounds(2, 300) { // kills
+		kills := harness.Rounds(2, 300)
+		for range kills {
 			c.progress(100 + rand.N[int64](200))
 			own.Kill9(t)
 			c.refused(1)
@@ -138,6 +144,7 @@ func TestEnginesServerIsKilled(t *testing.T) {
 		c.progress(100)
 		c.finish(db)
 		w.check(ctx)
+		t.Logf("%d kills of a server, %d acknowledged writes: all are there, and none is half", kills, c.steps.Load())
 	})
 }
 

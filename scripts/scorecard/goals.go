@@ -30,7 +30,8 @@ var goals = []goal{
 		control: "halves are found: TestWalkerSees",
 		dir:     "e2e", command: test("TestSQLiteWriterIsKilled|TestEnginesServerIsKilled|TestWalkerSees", "./outages",
 			"./faults"),
-		passed: []string{"TestSQLiteWriterIsKilled", "TestEnginesServerIsKilled", "TestWalkerSees"}, figure: counted,
+		passed: []string{"TestSQLiteWriterIsKilled", "TestEnginesServerIsKilled", "TestWalkerSees"},
+		figure: `kill_test.go:\d+: (\d+ kills.*)`,
 	},
 	{
 		target:  "Credits are exact: histories of many clients, with faults, are linearizable.",
@@ -38,7 +39,7 @@ var goals = []goal{
 		dir:     "e2e", command: test(
 			"TestCreditsAreLinearizable|TestALostUpdateIsNotLinearizable|TestCreditsOfManyProcesses", "./consistency"),
 		passed: []string{"TestCreditsAreLinearizable", "TestALostUpdateIsNotLinearizable", "TestCreditsOfManyProcesses"},
-		figure: counted,
+		figure: `(?:linearizable|credits)_test.go:\d+: (\d+ operations.*|acknowledged.*)`,
 	},
 	{
 		target:  "Random conditions admit the same rows in memory, on each engine, and under PostgreSQL's row security.",
@@ -54,7 +55,7 @@ var goals = []goal{
 		dir:     "e2e", command: test(
 			"TestEnginesEveryStatementFails|TestWalkerSees|TestSQLiteEveryStatementFails", "./faults", "./sqlite"),
 		passed: []string{"TestEnginesEveryStatementFails", "TestSQLiteEveryStatementFails", "TestWalkerSees"},
-		figure: counted,
+		figure: `(?:faults|statements)_test.go:\d+: (\d+ faults)`,
 	},
 	{
 		target:  "No sequence of operations gives a caller more than its maker had.",
@@ -62,7 +63,7 @@ var goals = []goal{
 		command: test("TestNoEscalationByAnySequence|TestPolicyMatchesModel|TestChainsNeverWiden|TestWithinIsSound", "."),
 		passed: []string{"TestNoEscalationByAnySequence", "TestPolicyMatchesModel", "TestChainsNeverWiden",
 			"TestWithinIsSound"},
-		figure: counted,
+		figure: `(?m)(?:account_escalation_test.go:\d+: (\d+ steps)|policy_within_test.go:\d+: (.*)|^--- PASS: (\w+) )`,
 	},
 	{
 		target:  "An id of another tenant is worth as much as one that never was, in every operation, route and statement.",

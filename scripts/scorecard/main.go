@@ -125,7 +125,7 @@ type goal struct {
 	dir     string   // of the module, "" for the root
 	command []string // a test run prints what it did: it has -v
 	passed  []string // tests that must have passed, the control among them
-	figure  string   // a pattern for the figures in the output, whose first group is shown
+	figure  string   // a pattern for the figures in the output, whose groups are shown
 }
 
 func (g *goal) commandLine() string {
@@ -168,7 +168,7 @@ func (g *goal) judge(out string, failed error, seconds int) (measured string, me
 	}
 	var figures []string
 	for _, m := range regexp.MustCompile(g.figure).FindAllStringSubmatch(out, -1) {
-		if text := strings.TrimSpace(m[1]); !slices.Contains(figures, text) {
+		if text := strings.TrimSpace(strings.Join(m[1:], "")); !slices.Contains(figures, text) {
 			figures = append(figures, text)
 		}
 	}

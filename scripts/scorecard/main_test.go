@@ -16,6 +16,9 @@ func TestAGoalIsMetOnlyIfItsTestsRan(t *testing.T) {
 	measured, met := g.judge(both, nil, 3)
 	require.True(t, met)
 	require.Equal(t, "7 of 7 (3 s)", measured)
+	either := goal{figure: `(?m)^(?:--- PASS: (\w+)|figure: (\d))`}
+	measured, _ = either.judge(both, nil, 3)
+	require.Equal(t, "TestA; TestControl; 7 (3 s)", measured)
 	for name, out := range map[string]string{
 		"without the control": "--- PASS: TestA (0.1s)\nfigure: 7\n",
 		"another control":     "--- PASS: TestA (0.1s)\n--- PASS: TestControlled (0.1s)\nfigure: 7\n",
