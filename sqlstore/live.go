@@ -105,7 +105,8 @@ func (t *tx) countLive(owner string, l *latchkey.LiveLimit, from string) (n int6
 		AND NOT (`+idleExpired+`) AND created >= ? AND owner_version >= ? ORDER BY id DESC LIMIT ?) l`,
 		args, &n, &first)
 	if oldest = from; uuidv7.Valid(first.String) {
-		oldest = uuidv7.At(uuidv7.Tick(first.String) - uint64(margin.Milliseconds())<<12)
+		tick := uuidv7.Tick(first.String)
+		oldest = uuidv7.At(tick - min(tick, uint64(margin.Milliseconds())<<12)) // never before 1970
 	}
 	return n, oldest, err
 }

@@ -56,6 +56,16 @@ var liveCases = []Case{
 		w.write(two)
 		other := latchkey.Write{Tokens: []latchkey.Token{token(300)}, Live: atMost(3, 2)}
 		w.write(other) // it has another parent
+		w.insert(token(3))
+		for n := range 2 {
+			first := minted(70+n, 3)
+			first.ID = fmt.Sprintf("00000000-0000-7000-8000-%012d", 70+n) // of the first millisecond of 1970
+			if err := w.add(atMost(1, 3), first); n == 0 {
+				w.ok(err, "a token of 1970")
+			} else {
+				w.failed(latchkey.ErrTooMany, err, "one more of 1970")
+			}
+		}
 	}),
 
 	newCase("live/dead", "What is revoked, deleted, purged, over, idled out, or ended by NotBefore or Since leaves its "+

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
@@ -27,7 +28,13 @@ func main() {
 	}
 	fmt.Println("key:", secret.Reveal()) // a real program shows it to its owner alone
 	// Nobody but the proxy needs to reach it.
-	log.Fatal(http.ListenAndServe("127.0.0.1:9091", h))
+	log.Fatal(server(h).ListenAndServe())
+}
+
+// server listens to the proxy alone. Its bounds let no connection wait for ever.
+func server(h http.Handler) *http.Server {
+	return &http.Server{Addr: "127.0.0.1:9091", Handler: h, ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
 }
 
 // handler answers questions at /auth.

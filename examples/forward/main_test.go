@@ -3,13 +3,24 @@ package main
 import (
 	"context"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/memstore"
 )
+
+// A proxy's connection that sends nothing, or takes nothing, ends.
+func TestServerHasBounds(t *testing.T) {
+	s := server(nil)
+	for _, d := range []time.Duration{s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout} {
+		require.Positive(t, d)
+	}
+	require.True(t, strings.HasPrefix(s.Addr, "127.0.0.1:"), "nobody else reaches it: %s", s.Addr)
+}
 
 func TestHandler(t *testing.T) {
 	keys := latchkey.New(memstore.New(nil), nil)

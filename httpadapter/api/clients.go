@@ -33,7 +33,9 @@ func (c *call) exportClient() error {
 		}
 		return err
 	}
-	out.flush()
+	if out.flush() != nil {
+		panic(http.ErrAbortHandler) // the rest is missing
+	}
 	return nil
 }
 
