@@ -250,12 +250,14 @@ func lineageOf(f *Found, feed uint32) *lineage {
 	if n := len(f.Ancestors); n > 0 {
 		root = f.Ancestors[n-1].ID
 	}
-	return &lineage{owner: t.Owner, root: root, kind: t.Kind, test: t.Test, feed: feed}
+	// Copies: as in factsOf. A cached token would hold the text of its whole record otherwise.
+	return &lineage{owner: strings.Clone(t.Owner), root: strings.Clone(root), kind: t.Kind, test: t.Test, feed: feed}
 }
 
 // principalOf returns what a token stands for. Ends and alone are as for factsOf.
 func (m *Manager) principalOf(f *Found, of *lineage, ends int64) (p principal, alone bool) {
-	p = principal{lineage: of, client: f.Token.Client}
+	client := Client{ID: strings.Clone(f.Token.Client.ID), Name: strings.Clone(f.Token.Client.Name)} // as in factsOf
+	p = principal{lineage: of, client: client}
 	p.facts, alone = factsOf(&f.Token, ends, &m.recent)
 	return p, alone
 }

@@ -191,3 +191,18 @@ func TestRevocationsKeepNoTextOfTheFeed(t *testing.T) {
 		require.NotSame(t, unsafe.StringData(read[9:]), unsafe.StringData(key.id))
 	}
 }
+
+// What the cache holds of a token is no part of the text of its record, which would stay in memory as a whole.
+func TestPrincipalsHoldNoRecord(t *testing.T) {
+	record := "owner root client-id client-name token-name"
+	f := Found{Token: Token{Owner: record[:5], Client: Client{ID: record[11:20], Name: record[21:32]},
+		Settings: Settings{Name: record[33:]}}, Ancestors: []Token{{ID: record[6:10]}}}
+	who, _ := New(noStore{}, nil).principalOf(&f, lineageOf(&f, 0), 0)
+	start := uintptr(unsafe.Pointer(unsafe.StringData(record)))
+	for of, text := range map[string]string{"owner": who.owner, "root": who.root, "client-id": who.client.ID,
+		"client-name": who.client.Name, "token-name": who.more().name} {
+		require.Equal(t, of, text)
+		at := uintptr(unsafe.Pointer(unsafe.StringData(text)))
+		require.False(t, at >= start && at < start+uintptr(len(record)), of)
+	}
+}

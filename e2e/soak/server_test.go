@@ -59,7 +59,7 @@ const (
 	poolSize = 4
 
 	cached = 2000    // tokens, beside those of the traffic
-	extra  = 8 << 10 // bytes that each of them has of its own
+	extra  = 5 << 10 // bytes that each of them has of its own
 )
 
 // serve is the server's process. It serves until its standard input ends.
