@@ -247,7 +247,7 @@ func TestApply(t *testing.T) {
 	require.EqualValues(t, 3, c.Epoch(), "never back")
 }
 
-// Changes of owners of whom nothing is valid are only noted. An owner counts as long as one of its values is valid.
+// Changes of owners that nothing valid is of are only noted. An owner counts as long as one of its values is valid.
 func TestApplyOfOwnersThatAreKnown(t *testing.T) {
 	c := newCache(10)
 	c.Put(sumOf(1), entryOf(1, "reader"))
