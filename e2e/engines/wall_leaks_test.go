@@ -46,7 +46,7 @@ var notLeaking = map[string]string{
 	"Settle":      "its key is random, and names nothing in another owner's records",
 	"Taken":       "no Account reads it",
 	"Deliver":     "no Account calls it",
-	"Undelivered": "of all owners, for the host",
+	"Undelivered": "of all owners, for the host; VerifyAudit takes the first of a page, and only if that is its own",
 	"Ending":      "of all owners, for the host",
 	"Unused":      "of all owners, for the host",
 	"KeySecrets":  "of all owners, for the host",
