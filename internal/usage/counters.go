@@ -311,12 +311,15 @@ func (c *Counters) arm(after time.Duration) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	c.timer = time.AfterFunc(after, func() {
-		c.collect()
-		for _, group := range c.groups() {
-			c.boxes.flushLater(group, 0)
-		}
-	})
+	c.timer = time.AfterFunc(after, c.flushBehind)
+}
+
+// flushBehind makes a flush of all groups come in the background, now.
+func (c *Counters) flushBehind() {
+	c.collect()
+	for _, group := range c.groups() {
+		c.boxes.flushLater(group, 0)
+	}
 }
 
 // hurry makes the flush that is due come now.
@@ -324,7 +327,7 @@ func (c *Counters) hurry() {
 	c.timing.Lock()
 	defer c.timing.Unlock()
 	if c.timer != nil && c.timer.Stop() {
-		c.timer.Reset(0)
+		go c.flushBehind()
 	}
 }
 
