@@ -166,7 +166,7 @@ func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, cha
 		}
 		var feed latchkey.Feed
 		var now sql.NullInt64
-		rows, err := s.readFeed(ctx, &feed, &now, after, maxCatchUp+1)
+		_, more, err := s.readFeed(ctx, &feed, &now, after, maxCatchUp+1)
 		if err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, cha
 			rc.mu.Unlock()
 			return nil // the caller reads its cut again
 		case rc.epoch == after:
-			rc.applyFeed(&feed, rows)
+			rc.applyFeed(&feed, more)
 			rc.mu.Unlock()
 			return nil
 		}
@@ -187,8 +187,9 @@ func (s *Store) followFeed(ctx context.Context, epoch uint64, was cacheMark, cha
 // maxRecent bounds the number of owners whose last change is kept.
 const maxRecent = 10_000
 
-// applyFeed brings the cache to a feed that was read from rc.epoch on. The caller holds rc.mu.
-func (rc *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
+// applyFeed brings the cache to a feed that was read from rc.epoch on. If there are more changes than that, the cache
+// forgets everything. The caller holds rc.mu.
+func (rc *recordCache) applyFeed(feed *latchkey.Feed, more bool) {
 	after := rc.epoch
 	at, dense := after, true
 	for _, c := range feed.Changes {
@@ -199,7 +200,7 @@ func (rc *recordCache) applyFeed(feed *latchkey.Feed, rows int) {
 		}
 	}
 	// Epochs have no gaps: if one is missing, so is a part of the history.
-	if rows > maxCatchUp || feed.Truncated || !dense || at != feed.Epoch {
+	if more || feed.Truncated || !dense || at != feed.Epoch {
 		rc.reset(feed.Epoch)
 		return
 	}

@@ -219,7 +219,7 @@ func TestTheCacheKeepsNoTextOfTheFeed(t *testing.T) {
 	read := strings.Repeat("globex", 1000)
 	for epoch := range uint64(2) {
 		rc.applyFeed(&latchkey.Feed{Epoch: 1 + epoch, Changes: []latchkey.Change{{Epoch: 1 + epoch, Owner: read[:6],
-			Kind: latchkey.ChangedToken}}}, 1)
+			Kind: latchkey.ChangedToken}}}, false)
 	}
 	require.EqualValues(t, 2, rc.epoch)
 	require.False(t, rc.unchangedSince("globex", 1))

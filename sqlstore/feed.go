@@ -49,18 +49,13 @@ func (s *Store) Changes(ctx context.Context, id latchkey.FeedID, after uint64, n
 			}
 			return nil
 		}
-		for limit := n + 1; ; limit *= 4 {
-			rows, err := s.readFeed(ctx, &feed, &now, after, limit)
+		for limit := int64(n) + 1; ; limit *= 4 {
+			whole, more, err := s.readFeed(ctx, &feed, &now, after, limit)
 			if err != nil {
 				return err
 			}
-			if rows < limit {
-				feed.Changes = wholePage(feed.Changes, n, true)
-				return nil
-			}
-			// The limit was reached, so the last transaction may have more rows. It is left out, unless it is the only one: then
-			// more is read.
-			if page := wholePage(feed.Changes, n, false); page != nil {
+			// If the last transaction may have more rows, it is left out, unless it is the only one: then more is read.
+			if page := wholePage(feed.Changes, n, whole); page != nil || !more {
 				feed.Changes = page
 				return nil
 			}
@@ -73,17 +68,19 @@ func (s *Store) Changes(ctx context.Context, id latchkey.FeedID, after uint64, n
 	return feed, nil
 }
 
-// readFeed reads the epoch, the start of the history, and the first changes with one statement, which is one cut.
-func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
-	rows int, err error) {
+// readFeed reads the epoch, the start of the history, and the first changes with one statement, which is one cut. It
+// reports whether all rows of the last transaction were read, and whether there may be more changes.
+func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int64) (
+	whole, more bool, err error) {
 	*feed = latchkey.Feed{}
-	if after > 1<<63-1 {
-		after = 1<<63 - 1 // ahead of any epoch
+	if after > 1<<62 {
+		after = 1 << 62 // ahead of any epoch
 	}
 	if s.dialect.packsFeed {
-		return s.readPackedFeed(ctx, feed, now, after, limit)
+		more, err = s.readPackedFeed(ctx, feed, now, after, limit)
+		return true, more, err
 	}
-	seen := false
+	seen, rows := false, int64(0)
 	err = s.each(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.epoch, c.owner, c.kind, c.id, c.until
 		FROM latchkey_epoch e LEFT JOIN (SELECT epoch, seq, owner, kind, id, until FROM latchkey_changes
 			WHERE epoch > ? ORDER BY epoch, seq LIMIT ?) c ON c.epoch > 0 WHERE e.id = 1 ORDER BY c.epoch, c.seq`,
@@ -105,9 +102,9 @@ func (s *Store) readFeed(ctx context.Context, feed *latchkey.Feed, now *sql.Null
 			return nil
 		})
 	if err != nil || !seen {
-		return 0, orRowMissing(err, "the row of latchkey_epoch")
+		return false, false, orRowMissing(err, "the row of latchkey_epoch")
 	}
-	return rows, nil
+	return rows < limit, rows >= limit, nil
 }
 
 // unpackChange reads what a row of latchkey_changes says of a revocation.
@@ -117,32 +114,62 @@ func unpackChange(change *latchkey.Change) {
 	}
 }
 
-// readPackedFeed is readFeed by one row, which has all the changes in one text. Each process reads each change, so rows
-// would cost more than all else that a change costs. The trigger has packed most of them when they were numbered.
+// readPackedFeed is readFeed of so many epochs, by a few rows, each of which has the changes of some epochs in one text.
+// Each process reads each change, so a row for each would cost more than all else that a change costs. The trigger has
+// packed most of them when they were numbered.
+//
+// One text would cost the server more, as soon as there are many changes: it returns the memory of a large text to the
+// system after each statement, and then has every page of it anew.
 //
 // The planner does not see what is in the arguments, because each is a query of its own. So a plan for one call is no
 // better than the plan for all, and after five calls a connection keeps that one. If it saw how few rows there are, it
 // would plan each call anew, which takes longer than to read them.
-func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, limit int) (
-	int, error) {
+func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, epochs int64) (
+	more bool, err error) {
+	end := int64(after) + min(epochs, 1<<62)
+	step := max(feedChunk, (epochs+feedChunks-1)/feedChunks)
 	var floor uint64
-	var n int
-	var packed sql.NullString
-	found, err := s.first(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.n, c.packed FROM latchkey_epoch e
-		LEFT JOIN (SELECT count(*) AS n, string_agg(COALESCE(packed, concat(epoch, ' ',
+	seen, last := false, int64(-1)
+	err = s.each(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.n, c.packed, g.after FROM latchkey_epoch e
+		LEFT JOIN LATERAL (SELECT after FROM generate_series((SELECT CAST(? AS BIGINT)),
+			LEAST(e.epoch, (SELECT CAST(? AS BIGINT))) - 1, (SELECT CAST(? AS BIGINT))) s (after)
+			LIMIT `+strconv.Itoa(feedChunks)+`) g ON TRUE
+		LEFT JOIN LATERAL (SELECT count(*) AS n, string_agg(COALESCE(packed, concat(epoch, ' ',
 			(CAST(kind AS BIGINT) << 41) + (CAST(octet_length(owner) AS BIGINT) << 21)
 				+ (CAST(octet_length(id) AS BIGINT) << 1) + CASE WHEN until IS NULL THEN 0 ELSE 1 END, ' ',
 			until || ' ', owner, id)), '') AS packed
-			FROM (SELECT epoch, owner, kind, id, until, packed FROM latchkey_changes
-				WHERE epoch > (SELECT CAST(? AS BIGINT)) ORDER BY epoch, seq LIMIT (SELECT CAST(? AS BIGINT))) p) c
-		ON TRUE WHERE e.id = 1`, []any{int64(after), limit}, &feed.Epoch, &floor, now, &n, &packed)
-	if err != nil || !found {
-		return 0, orRowMissing(err, "the row of latchkey_epoch")
+			FROM (SELECT epoch, owner, kind, id, until, packed FROM latchkey_changes WHERE epoch > g.after
+				AND epoch <= LEAST(g.after + (SELECT CAST(? AS BIGINT)), (SELECT CAST(? AS BIGINT)))
+				ORDER BY epoch, seq) p) c ON TRUE
+		WHERE e.id = 1`, []any{int64(after), end, step, step, end}, func(r *sql.Rows) error {
+		var n, from sql.NullInt64
+		var packed sql.NullString
+		if err := r.Scan(&feed.Epoch, &floor, now, &n, &packed, &from); err != nil {
+			return err
+		}
+		seen = true
+		if !from.Valid {
+			return nil
+		}
+		changes, err := unpackChanges(int(n.Int64), packed.String)
+		if err == nil && from.Int64 <= last {
+			err = errPackedChanges // the rows are not in the order in which they were made
+		}
+		last = from.Int64
+		feed.Changes = append(feed.Changes, changes...)
+		return err
+	})
+	if err != nil || !seen {
+		return false, orRowMissing(err, "the row of latchkey_epoch")
 	}
 	feed.Truncated = after < floor || after > feed.Epoch
-	feed.Changes, err = unpackChanges(n, packed.String)
-	return n, err
+	return uint64(end) < feed.Epoch, nil
 }
+
+// A packed feed is read in as many texts as this, at most, of as many epochs as this, at least. The planner takes the
+// first for the number there is, and compiles a statement that seems to read very much: so it is no larger than it must
+// be.
+const feedChunks, feedChunk = 16, 256
 
 var errPackedChanges = errors.New("the rows of latchkey_changes cannot be read")
 

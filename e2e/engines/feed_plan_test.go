@@ -39,7 +39,7 @@ func TestThePlanOfTheFeedIsKept(t *testing.T) {
 		_, err := db.Exec(text)
 		require.NoError(t, err)
 	}
-	plan := strings.Join(world.Column(t, db, "EXPLAIN EXECUTE feed (NULL, NULL)"), "\n")
+	plan := strings.Join(world.Column(t, db, "EXPLAIN EXECUTE feed (NULL, NULL, NULL, NULL, NULL)"), "\n")
 	require.Regexp(t, `Index Scan using \S+ on latchkey_changes`, plan)
 	require.NotContains(t, plan, "Sort")
 }

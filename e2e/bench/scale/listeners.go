@@ -33,6 +33,10 @@ func listeners(t testing.TB, c config, out *table) {
 	all := newListeners(t, dsn, slices.Max(c.listeners), text, c.bound)
 	rates, ratios, woken := map[int][]float64{}, map[int][]float64{}, map[int][]float64{}
 	servers, own := map[int][]float64{}, map[int][]float64{} // ms of processor time for a change
+	bare := map[int]float64{}                                // ms of the server's processor time for a statement that does nothing
+	for _, n := range c.listeners {
+		bare[n] = bareStatement(t, all[:n])
+	}
 	for i := range 1 + c.rounds {
 		for _, n := range c.listeners {
 			catchUp(t, all[:n], text, c.bound)
@@ -72,6 +76,8 @@ func listeners(t testing.TB, c config, out *table) {
 			of := func(ms map[int][]float64) float64 { return (median(ms[n]) - median(ms[few])) * 1000 / float64(n-few) }
 			out.line("  of it, for each listener", fmt.Sprintf("%.2f µs", of(servers)),
 				fmt.Sprintf("of the server; %.2f µs of the listener itself", of(own)))
+			out.line("  of it, for each wake-up", fmt.Sprintf("%.2f ms", of(servers)*median(rates[n])/median(woken[n])/1000),
+				fmt.Sprintf("of the server; SELECT 1 by the same connections in turn takes it %.2f ms", bare[n]))
 		}
 	}
 }
@@ -162,6 +168,24 @@ func listen(t testing.TB, all []listener) (woken *atomic.Int64, stop func()) {
 
 // processes says for how long the processes of the server have been at work, by their ids.
 type processes map[string]time.Duration
+
+// bareStatement returns for how many milliseconds the server works for a statement that does nothing, where the
+// connections of all listeners have their turn: on a machine that is slow to go from one process to another, this is most
+// of what a wake-up costs.
+func bareStatement(t testing.TB, all []listener) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	const turns = 3
+	before := serverWork(t)
+	for range turns {
+		for _, l := range all {
+			_, err := l.conn.Exec(context.Background(), "SELECT 1")
+			require.NoError(t, err)
+		}
+	}
+	return serverWork(t).since(before).Seconds() * 1000 / float64(turns*len(all))
+}
 
 // ownWork returns for how long this program has been at work.
 func ownWork(t testing.TB) time.Duration {
