@@ -36,11 +36,12 @@ func (a *Access) verdict(action Action, on Resource) verdict {
 	if a.set == nil || a.set.policy == nil {
 		return verdictNone
 	}
-	p, q := a.set.policy, question{action: action, on: string(on), client: a.who.client.ID, apart: a.who.apart()}
-	if p.forcesRefs {
-		q = a.question(action, on)
+	if p := a.set.policy; !p.forcesRefs {
+		q := question{action: action, on: string(on), client: a.who.client.ID, apart: a.who.apart()}
+		return p.verdictOf(&q)
 	}
-	return p.verdictOf(&q)
+	q := a.question(action, on)
+	return a.set.policy.verdictOf(&q)
 }
 
 // Check returns nil if the action is allowed on every row of the resource, and otherwise a *[DeniedError]. Its Rows

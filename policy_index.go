@@ -167,7 +167,10 @@ type indexEntry struct {
 	above                        int32
 	firstEffect, effectCount     uint32 // start in ruleset.effects, and number; by action, Any (0) first
 	firstPosition, positionCount uint32 // in ruleset.positions
-	kind                         keyKind
+	// action and gives are those of the only effect, if there is one: to look at it there would be one wait more.
+	action uint32
+	gives  verdict
+	kind   keyKind
 }
 
 // patternIndex finds the patterns that cover a resource. It is a table with open addressing, at most three quarters

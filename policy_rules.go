@@ -267,6 +267,9 @@ func (w *effectWriter) finish(e *indexEntry) {
 		slices.SortFunc(effects, func(a, b ruleEffect) int { return int(a.action) - int(b.action) })
 	}
 	e.effectCount = uint32(len(effects))
+	if len(effects) == 1 {
+		e.action, e.gives = effects[0].action, effects[0].gives
+	}
 }
 
 // The bytes that stand for wildcards in a key of the index. No resource holds them: two are not valid UTF-8.
@@ -598,6 +601,12 @@ func (s *ruleset) gives(q *question) verdict {
 // entryGives returns what the rules of an entry of a plain list give.
 func (s *ruleset) entryGives(at int32, id uint32) verdict {
 	e := &s.entries[at]
+	if e.effectCount == 1 {
+		if e.action == id || e.action == 0 {
+			return e.gives
+		}
+		return verdictNone
+	}
 	effects := s.effects[e.firstEffect : e.firstEffect+e.effectCount]
 	if len(effects) > fewEffects {
 		t := noEffect

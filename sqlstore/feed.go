@@ -121,42 +121,34 @@ func unpackChange(change *latchkey.Change) {
 // One text would cost the server more, as soon as there are many changes: it returns the memory of a large text to the
 // system after each statement, and then has every page of it anew.
 //
-// The planner does not see what is in the arguments, because each is a query of its own. So a plan for one call is no
-// better than the plan for all, and after five calls a connection keeps that one. If it saw how few rows there are, it
-// would plan each call anew, which takes longer than to read them.
+// The planner does not see how few rows there are, because where they begin and end depends on rows of the statement. So
+// a plan for one call is no better than the plan for all, and after five calls a connection keeps that one. If it planned
+// each call anew, that would take longer than to read them.
 func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, epochs int64) (
 	more bool, err error) {
 	end := int64(after) + min(epochs, 1<<62)
 	step := max(feedChunk, (epochs+feedChunks-1)/feedChunks)
 	var floor uint64
-	seen, last := false, int64(-1)
-	err = s.each(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.n, c.packed, g.after FROM latchkey_epoch e
-		LEFT JOIN LATERAL (SELECT after FROM generate_series((SELECT CAST(? AS BIGINT)),
-			LEAST(e.epoch, (SELECT CAST(? AS BIGINT))) - 1, (SELECT CAST(? AS BIGINT))) s (after)
-			LIMIT `+strconv.Itoa(feedChunks)+`) g ON TRUE
+	seen := false
+	err = s.each(ctx, `SELECT e.epoch, e.floor, `+s.dialect.clock+`, c.n, c.packed FROM latchkey_epoch e
+		LEFT JOIN LATERAL (SELECT after FROM generate_series(CAST(? AS BIGINT),
+			LEAST(e.epoch, CAST(? AS BIGINT)) - 1, CAST(? AS BIGINT)) s (after) LIMIT `+strconv.Itoa(feedChunks)+`) g ON TRUE
 		LEFT JOIN LATERAL (SELECT count(*) AS n, string_agg(COALESCE(packed, concat(epoch, ' ',
 			(CAST(kind AS BIGINT) << 41) + (CAST(octet_length(owner) AS BIGINT) << 21)
 				+ (CAST(octet_length(id) AS BIGINT) << 1) + CASE WHEN until IS NULL THEN 0 ELSE 1 END, ' ',
 			until || ' ', owner, id)), '') AS packed
 			FROM (SELECT epoch, owner, kind, id, until, packed FROM latchkey_changes WHERE epoch > g.after
-				AND epoch <= LEAST(g.after + (SELECT CAST(? AS BIGINT)), (SELECT CAST(? AS BIGINT)))
+				AND epoch <= LEAST(g.after + CAST(? AS BIGINT), CAST(? AS BIGINT))
 				ORDER BY epoch, seq) p) c ON TRUE
 		WHERE e.id = 1`, []any{int64(after), end, step, step, end}, func(r *sql.Rows) error {
-		var n, from sql.NullInt64
+		var n sql.NullInt64 // NULL: there is nothing after that epoch
 		var packed sql.NullString
-		if err := r.Scan(&feed.Epoch, &floor, now, &n, &packed, &from); err != nil {
+		if err := r.Scan(&feed.Epoch, &floor, now, &n, &packed); err != nil {
 			return err
 		}
 		seen = true
-		if !from.Valid {
-			return nil
-		}
-		changes, err := unpackChanges(int(n.Int64), packed.String)
-		if err == nil && from.Int64 <= last {
-			err = errPackedChanges // the rows are not in the order in which they were made
-		}
-		last = from.Int64
-		feed.Changes = append(feed.Changes, changes...)
+		var err error
+		feed.Changes, err = unpackChanges(feed.Changes, int(n.Int64), packed.String)
 		return err
 	})
 	if err != nil || !seen {
@@ -173,18 +165,18 @@ const feedChunks, feedChunk = 16, 256
 
 var errPackedChanges = errors.New("the rows of latchkey_changes cannot be read")
 
-// unpackChanges returns n changes. Each of them is its epoch, a space, its shape, a space, the microseconds of its
+// unpackChanges appends n changes to those before them. Each is its epoch, a space, its shape, a space, the microseconds of its
 // until and a space, unless it has none, its owner, and its id. Bit 0 of the shape says whether there is an until. Bits
 // 1 to 20 are the length of the id, bits 21 to 40 that of the owner, in bytes. From bit 41 on it is the kind. A text
 // that does not agree in full is an error. The changes share the memory of packed.
-func unpackChanges(n int, packed string) ([]latchkey.Change, error) {
-	if n == 0 && packed == "" {
-		return nil, nil
-	}
+func unpackChanges(changes []latchkey.Change, n int, packed string) ([]latchkey.Change, error) {
 	const length = 1<<20 - 1
-	changes := make([]latchkey.Change, n)
-	last := int64(0)
-	for i := range changes {
+	last, before := int64(0), len(changes)
+	if before > 0 {
+		last = int64(changes[before-1].Epoch)
+	}
+	changes = slices.Grow(changes, n)[:before+n]
+	for i := before; i < len(changes); i++ {
 		epoch, rest, ok := cutNumber(packed)
 		shape, rest, known := cutNumber(rest)
 		var until sql.NullInt64

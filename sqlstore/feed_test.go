@@ -56,7 +56,7 @@ func TestPackedChanges(t *testing.T) {
 		pack(8, latchkey.ChangedOwner, "acme", "", ""), pack(9, latchkey.ChangedRevocation, "acme", "4 revoked", "1500000"),
 		pack(9, latchkey.ChangedRevocation, "acme", "", "-1")}
 	text := strings.Join(packed, "")
-	changes, err := unpackChanges(len(packed), text)
+	changes, err := unpackChanges(nil, len(packed), text)
 	require.NoError(t, err)
 	require.Equal(t, []latchkey.Change{
 		{Epoch: 7, Owner: "acme", Kind: latchkey.ChangedToken, ID: "token 1"},
@@ -66,11 +66,18 @@ func TestPackedChanges(t *testing.T) {
 		{Epoch: 9, Owner: "acme", Kind: latchkey.ChangedRevocation, Until: time.UnixMicro(-1).UTC()},
 	}, changes)
 	last := pack(math.MaxInt64, latchkey.ChangedToken, "acme", "token 1", "-9223372036854775808")
-	changes, err = unpackChanges(1, last)
+	changes, err = unpackChanges(nil, 1, last)
 	require.NoError(t, err)
 	require.EqualValues(t, math.MaxInt64, changes[0].Epoch)
 	require.Equal(t, time.UnixMicro(math.MinInt64).UTC(), changes[0].Until)
-	none, err := unpackChanges(0, "")
+	after := []latchkey.Change{{Epoch: 8}}
+	changes, err = unpackChanges(after, 2, packed[1]+packed[2])
+	require.NoError(t, err)
+	require.Len(t, changes, 3)
+	require.Equal(t, "role", changes[1].ID)
+	_, err = unpackChanges(after, 1, packed[0])
+	require.ErrorIs(t, err, errPackedChanges, "texts in another order")
+	none, err := unpackChanges(nil, 0, "")
 	require.NoError(t, err)
 	require.Empty(t, none)
 	for name, c := range map[string]struct {
@@ -90,7 +97,7 @@ func TestPackedChanges(t *testing.T) {
 		"an end that is short":  {5, text[:len(text)-1]},
 		"an end that is long":   {5, text + "x"},
 	} {
-		_, err := unpackChanges(c.n, c.text)
+		_, err := unpackChanges(nil, c.n, c.text)
 		require.ErrorIs(t, err, errPackedChanges, name)
 	}
 }
