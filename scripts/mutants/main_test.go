@@ -65,7 +65,11 @@ func sign(n int) int {
 `,
 		"guarded_test.go": `package guarded
 
-import "testing"
+import (
+	"fmt"
+	"os"
+	"testing"
+)
 
 func TestNegative(t *testing.T) {
 	if sign(-1) != -1 {
@@ -81,6 +85,40 @@ func TestZero(t *testing.T) {
 
 func TestRed(t *testing.T) { t.Fatal("always") }
 
+// TestSecond and TestFourth count their runs with a positive sign that is wrong, and fail at the second and the fourth.
+func TestSecond(t *testing.T) { fail(t, 2) }
+
+func TestFourth(t *testing.T) { fail(t, 4) }
+
+func fail(t *testing.T, at int) {
+	if sign(1) == 1 {
+		return
+	}
+	name := t.Name() + ".runs"
+	runs, _ := os.ReadFile(name)
+	runs = append(runs, '.')
+	if err := os.WriteFile(name, runs, 0o600); err != nil {
+		t.Log(err)
+	}
+	if len(runs) == at {
+		t.Fatal("now")
+	}
+}
+
+// TestCrash ends as the runtime does for a signal that arrives outside of Go code.
+func TestCrash(t *testing.T) {
+	if sign(1) != 1 {
+		fmt.Println("SIGSEGV: segmentation violation")
+		os.Exit(2)
+	}
+}
+
+func TestExit(t *testing.T) {
+	if sign(1) != 1 {
+		os.Exit(2)
+	}
+}
+
 func TestSkipped(t *testing.T) { t.Skip() }
 `} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
@@ -92,6 +130,10 @@ func TestSkipped(t *testing.T) { t.Skip() }
 		"killed":         {"guarded.go TestNegative\n-n < 0\n+false\n", "guarded.go:4: if n < 0 {: killed by", false},
 		"a panic":        {"guarded.go TestNegative\n-return -1\n+panic(7)\n", "killed by TestNegative", false},
 		"never ends":     {"guarded.go TestZero\n-return 0\n+for {\n+}\n", "killed: the tests do not end", false},
+		"a crash":        {"guarded.go TestCrash\n-return 1\n+return 2\n", "killed by segmentation violation (", false},
+		"only an exit":   {"guarded.go TestExit\n-return 1\n+return 2\n", "without a failed test or a panic", true},
+		"second try":     {"guarded.go TestSecond\n-return 1\n+return 2\n", "killed by TestSecond, at try 2 (", false},
+		"fourth try":     {"guarded.go TestFourth\n-return 1\n+return 2\n", "it survives -run 'TestFourth'", true},
 		"survives":       {"guarded.go TestNegative|TestZero\n-n > 0\n+false\n", "it survives", true},
 		"not executed":   {"guarded.go TestNegative\n-return 1\n+return 2\n", "TestNegative' of . never executes it", true},
 		"does not build": {"guarded.go TestNegative\n-n > 0\n+m > 0\n", "list.txt@1/guarded.go:7: undefined: m", true},
@@ -121,6 +163,13 @@ func TestSkipped(t *testing.T) { t.Skip() }
 			assert.Equal(t, c.fails, err != nil, said)
 			if !c.fails {
 				assert.Contains(t, said, "1 passed, 0 failed")
+			}
+			late := name == "second try" // the one whose tests are to be mended
+			assert.Equal(t, late, strings.Contains(said, "LATE: 1: guarded.go:8: return 1: killed by TestSecond, at try 2\n"))
+			assert.Equal(t, late, strings.Contains(said, "1 survived at first, named above as LATE"))
+			if runs, err := os.ReadFile(filepath.Join(dir, "TestFourth.runs")); name == "fourth try" {
+				assert.NoError(t, err)
+				assert.Equal(t, "...", string(runs), "it is tried three times")
 			}
 		})
 	}
