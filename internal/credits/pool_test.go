@@ -351,30 +351,31 @@ func TestNobodyTakesALeaseWhileAnotherAsksForTheLast(t *testing.T) {
 }
 
 func TestARefusalWaitsForTheLeaseThatIsOnItsWay(t *testing.T) {
-	b, p, one, other := twoLines()
-	require.NoError(t, charge(p, one, 1))
-	taken, refused := make(chan struct{}), make(chan struct{})
-	var once, first sync.Once
-	b.steps(nil, func(r Reservation, err error) {
-		switch {
-		case r.Amount == 100: // a lease: the store has it, the process does not know
-			first.Do(func() {
+	synctest.Test(t, func(t *testing.T) {
+		b, p, one, other := twoLines()
+		require.NoError(t, charge(p, one, 1))
+		taken, refused := make(chan struct{}), make(chan struct{})
+		var leased, short atomic.Bool
+		b.steps(nil, func(r Reservation, err error) {
+			switch {
+			case r.Amount == 100 && !leased.Swap(true): // a lease: the store has it, the process does not know
 				close(taken)
 				<-refused
-				time.Sleep(5 * time.Millisecond) // time to be wrong in
-			})
-		case r.Amount == 990 && err != nil:
-			once.Do(func() { close(refused) })
-		}
+				time.Sleep(time.Second) // it arrives once nobody can do anything without it
+			case r.Amount == 990 && err != nil && !short.Swap(true):
+				close(refused)
+			}
+		})
+		var all sync.WaitGroup
+		all.Go(func() { assert.NoError(t, charge(p, one, 1)) })
+		<-taken
+		require.NoError(t, charge(p, other, 990))
+		require.True(t, short.Load(), "it was refused at first")
+		all.Wait()
+		require.LessOrEqual(t, drain(t, p, one), int64(8))
+		require.EqualValues(t, 1000, b.taken(""))
+		require.NoError(t, p.Close(t.Context()))
 	})
-	var all sync.WaitGroup
-	all.Go(func() { assert.NoError(t, charge(p, one, 1)) })
-	<-taken
-	require.NoError(t, charge(p, other, 990))
-	all.Wait()
-	require.LessOrEqual(t, drain(t, p, one), int64(8))
-	require.EqualValues(t, 1000, b.taken(""))
-	require.NoError(t, p.Close(t.Context()))
 }
 
 // halfHost answers about the owners of one group at once, and about those of the other not at all.
