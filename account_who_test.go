@@ -300,6 +300,12 @@ func TestWhoAgreesWithTheHolders(t *testing.T) {
 	forced := issue("forced", latchkey.Spec{Permissions: forces(latchkey.Attr("dept")), Attributes: sales})
 	mint("forced alike", forced, latchkey.Narrowing{Permissions: forces("sales")})
 	mint("forced otherwise", forced, latchkey.Narrowing{Permissions: forces("legal")})
+	// Rows and forced values of a token's own are kept apart from the rights that it shares with others.
+	all := issue("all", latchkey.Spec{Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Create, latchkey.Read).On("row")}})
+	mint("rows of its own", all, latchkey.Narrowing{Rows: []latchkey.Condition{eq("dept", "sales")}})
+	mint("other rows of its own", all, latchkey.Narrowing{Rows: []latchkey.Condition{eq("dept", "legal")}})
+	mint("forced of its own", all, latchkey.Narrowing{Forced: map[string]any{"dept": "sales"}})
 	issue("rows", latchkey.Spec{Attributes: sales,
 		Permissions: latchkey.Permissions{rowRule(eq("dept", latchkey.Attr("dept")))}})
 	issue("no rows", latchkey.Spec{Permissions: latchkey.Permissions{rowRule(eq("dept", latchkey.Attr("dept")))}})
@@ -327,6 +333,8 @@ func TestWhoAgreesWithTheHolders(t *testing.T) {
 	got, err := whoMay(t, w.acme, latchkey.WhoQuery{Action: latchkey.Create, Resource: "row", Minted: true})
 	w.ok(err)
 	require.Contains(t, got, "inherits code")
+	require.Contains(t, got, "rows of its own")
+	require.NotEqual(t, got["rows of its own"], got["other rows of its own"])
 	require.NotContains(t, got, "child of lent")
 }
 

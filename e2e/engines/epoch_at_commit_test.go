@@ -379,19 +379,25 @@ func TestSharedChanges(t *testing.T) {
 	<-begins
 	left, leave := context.WithCancel(ctx)
 	var locked sync.WaitGroup
-	locked.Go(func() { require.NoError(t, update(ctx, 7, 1)) })
+	// Each is queued before the next one, and o07 behind another: two transactions wait at their begin, so the next one
+	// finds the rest in the queue. Otherwise o07 might have a transaction to itself.
 	for i := 1; i < owners; i++ {
-		all.Go(func() {
-			switch i {
-			case 7, 8:
-			case 9:
-				err := update(left, i, 1)
+		queued := make(chan struct{}, 1)
+		switch i {
+		case 8:
+			continue
+		case 7:
+			locked.Go(func() { require.NoError(t, update(queuedContext{ctx, queued}, i, 1)) })
+		case 9:
+			all.Go(func() {
+				err := update(queuedContext{left, queued}, i, 1)
 				require.ErrorIs(t, err, latchkey.ErrUnavailable)
 				require.ErrorIs(t, err, context.Canceled)
-			default:
-				require.NoError(t, update(ctx, i, 1))
-			}
-		})
+			})
+		default:
+			all.Go(func() { require.NoError(t, update(queuedContext{ctx, queued}, i, 1)) })
+		}
+		<-queued
 	}
 	leave()
 	close(goOn)

@@ -18,7 +18,8 @@
 //	go run ./scripts/mutants -only verify.go   those whose file, old text or tests match
 //	go run ./scripts/mutants -sample 300       that many of them, drawn with a seed that is printed
 //
-// A sample still builds all mutants. -seed repeats the draw of an earlier run.
+// A sample still builds all mutants. -seed repeats the draw of an earlier run. -repeat 10 runs each mutant ten times,
+// to find whether its tests always notice it.
 //
 // A run of tests that does not end within -timeout is stopped and counts as failed.
 //
@@ -77,6 +78,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the draw")
 	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "how many runs of tests at a time")
 	timeout := flags.Duration("timeout", 5*time.Minute, "for one run of tests")
+	repeat := flags.Int("repeat", 1, "how often to run each mutant")
 	executed := flags.Bool("executed", false, "fail, too, if the tests of any mutant do not execute its statement")
 	files := flags.String("generate", "", "a regular expression: mutants of these files by operators, not the list")
 	tests := flags.String("tests", "", "with -generate: directories of more tests, beside that of the file, with commas")
@@ -132,7 +134,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if 0 < *sample && *sample < len(picked) {
 		fmt.Fprintf(out, "a sample of %d of %d mutants: -sample %d -seed %d\n", *sample, len(picked), *sample, *seed)
 		r.drawn = rand.New(rand.NewPCG(*seed, 0)).Perm(len(picked))[:*sample]
+	} else {
+		for i := range picked {
+			r.drawn = append(r.drawn, i)
+		}
 	}
+	r.drawn = slices.Repeat(r.drawn, max(1, *repeat))
 	return r.run(ctx)
 }
 
@@ -143,7 +150,7 @@ type runner struct {
 	workers         int
 	mutants         []mutant
 	executed        bool
-	drawn           []int             // indexes of those that are run; nil: all
+	drawn           []int             // indexes of those that are run
 	built           map[string]string // the test binary of each package
 
 	mu           sync.Mutex
@@ -160,11 +167,6 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	if err := r.unchanged(ctx); err != nil {
 		return err
-	}
-	if r.drawn == nil {
-		for i := range r.mutants {
-			r.drawn = append(r.drawn, i)
-		}
 	}
 	inParallel(r.workers, len(r.drawn), func(i int) {
 		if ctx.Err() == nil {

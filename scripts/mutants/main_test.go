@@ -181,6 +181,12 @@ func TestSkipped(t *testing.T) { t.Skip() }
 		require.NoError(t, run(t.Context(), []string{"-root", dir, "-list", "list.txt", "-only", only}, &out))
 		assert.Contains(t, out.String(), says, only)
 	}
+	for _, c := range [][3]string{{"", "1", "3 passed"}, {"", "2", "6 passed"}, {"TestZero", "10", "20 passed"}} {
+		var out strings.Builder
+		args := []string{"-root", dir, "-list", "list.txt", "-only", c[0], "-repeat", c[1]}
+		require.NoError(t, run(t.Context(), args, &out))
+		assert.Contains(t, out.String(), c[2])
+	}
 	for sample, says := range map[string]string{"0": "3 passed", "2": "2 passed", "3": "3 passed", "9": "3 passed"} {
 		var out, again strings.Builder
 		args := []string{"-root", dir, "-list", "list.txt", "-workers", "1", "-sample", sample, "-seed", "7"}
