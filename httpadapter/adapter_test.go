@@ -276,6 +276,32 @@ func TestOwner(t *testing.T) {
 		foreign).Code)
 }
 
+// The owner that the request names is the only one whose tokens pass.
+func TestOwnerOf(t *testing.T) {
+	w := newFixture(t)
+	own := w.key()
+	_, foreign := w.issue(w.other, latchkey.KindSecret, latchkey.Settings{})
+	h := httpadapter.New(w.keys, &httpadapter.Options{OwnerOf: func(r *http.Request) (string, error) {
+		return r.URL.Query().Get("owner"), nil
+	}}).Authenticate(whoami)
+	require.Equal(t, "acme", get(h, "/?owner=acme", own).Body.String())
+	require.Equal(t, "other", get(h, "/?owner=other", foreign).Body.String())
+	require.Equal(t, 401, get(h, "/?owner=other", own).Code)
+	require.Equal(t, 401, get(h, "/?owner=acme", foreign).Code)
+	require.Equal(t, 500, get(h, "/", own).Code, "no owner")
+}
+
+// A refusal without a reason is no success, and those that are told of it have a reason to write down.
+func TestAnErrorThatIsNone(t *testing.T) {
+	w := newFixture(t)
+	var told error
+	a := httpadapter.New(w.keys, &httpadapter.Options{OnError: func(_ *http.Request, err error) { told = err }})
+	answer := httptest.NewRecorder()
+	a.WriteError(answer, httptest.NewRequest("GET", "/", nil), nil)
+	require.Equal(t, 500, answer.Code)
+	require.ErrorContains(t, told, "WriteError without an error")
+}
+
 func TestSandbox(t *testing.T) {
 	w := newFixture(t)
 	h := httpadapter.New(w.keys, &httpadapter.Options{Test: true}).Authenticate(whoami)
@@ -371,6 +397,9 @@ func TestNewPanics(t *testing.T) {
 	require.Panics(t, func() { httpadapter.New(nil, nil) })
 	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: `a"b`}) })
 	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: "a\r\nb"}) })
+	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: "a\x7f"}) })
+	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: "é"}) })
+	require.NotPanics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Realm: " ~"}) })
 	require.Panics(t, func() { httpadapter.New(w.keys, &httpadapter.Options{Proxies: []netip.Prefix{{}}}) })
 }
 

@@ -76,6 +76,7 @@ func TestClientAddr(t *testing.T) {
 		{"a closed one", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "2001:db8::1]"}, "bad"},
 		{"text after it", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[2001:db8::1]x"}, "bad"},
 		{"an empty port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "[2001:db8::1]:"}, "bad"},
+		{"a port with a letter", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9:80a"}, "bad"},
 		{"a long port", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "192.0.2.9:123456"}, "bad"},
 		{"a bare underscore", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "_"}, "bad"},
 		{"a node of Forwarded", "10.0.0.1:1", proxies, []string{"X-Forwarded-For", "for=192.0.2.9"}, "bad"},
@@ -104,6 +105,17 @@ func TestClientAddr(t *testing.T) {
 				require.Equal(t, tt.want, got.String())
 			}
 		})
+	}
+}
+
+func TestFromProxy(t *testing.T) {
+	a := &Adapter{opts: Options{Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+	for peer, want := range map[string]bool{"10.0.0.1:1": true, "[::ffff:10.0.0.1]:1": true, "11.0.0.1:1": false,
+		"[::1]:1": false, "@": false, "": false} {
+		r := get("/", "X-Forwarded-For", "10.0.0.1")
+		r.RemoteAddr = peer
+		require.Equal(t, want, a.FromProxy(r), peer)
+		require.False(t, (&Adapter{}).FromProxy(r), "nobody is a proxy by default")
 	}
 }
 

@@ -1,10 +1,12 @@
 package httpadapter
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -37,10 +39,32 @@ func TestReadBody(t *testing.T) {
 		_, err := ReadBody(tt.r, 8)
 		require.ErrorIs(t, err, tt.err, tt.name)
 	}
+	broken := chunked("")
+	broken.Body = io.NopCloser(io.MultiReader(strings.NewReader("1234"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	got, err := ReadBody(broken, 8)
+	require.ErrorIs(t, err, ErrBadRequest, "a part of a body is none")
+	require.Empty(t, got)
+	for length, most := range map[int64]int64{9: 0, -1: 9} { // one byte tells that there is more
+		endless := body("")
+		read := &counted{}
+		endless.Body, endless.ContentLength = io.NopCloser(read), length
+		_, err := ReadBody(endless, 8)
+		require.ErrorIs(t, err, ErrTooLarge)
+		require.Equal(t, most, read.n)
+	}
 	limited := chunked("12345678")
 	limited.Body = http.MaxBytesReader(httptest.NewRecorder(), limited.Body, 4)
-	_, err := ReadBody(limited, 8)
+	_, err = ReadBody(limited, 8)
 	require.ErrorIs(t, err, ErrTooLarge)
+}
+
+// counted never ends, and gives a byte at a time.
+type counted struct{ n int64 }
+
+func (c *counted) Read(b []byte) (int, error) {
+	b[0] = 'x'
+	c.n++
+	return 1, nil
 }
 
 func TestMediaType(t *testing.T) {
@@ -51,6 +75,8 @@ func TestMediaType(t *testing.T) {
 		"application/x-www-form-urlencoded; charset=utf-8": "application/x-www-form-urlencoded",
 		"application/json; charset=utf-7":                  "error",
 		"application/json" + strings.Repeat(" ", 300):      "error",
+		"application/json" + strings.Repeat(" ", 240):      "application/json",
+		"application/json" + strings.Repeat(" ", 241):      "error",
 		"application/json; charset":                        "error",
 		"undefined/":                                       "error",
 	} {
@@ -62,4 +88,6 @@ func TestMediaType(t *testing.T) {
 		require.NoError(t, err, in)
 		require.Equal(t, want, got, in)
 	}
+	_, err := MediaType(get("/", "Content-Type", "application/json", "Content-Type", "text/plain"))
+	require.ErrorIs(t, err, ErrBadRequest)
 }
