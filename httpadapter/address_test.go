@@ -128,3 +128,25 @@ func TestPresentedRefusesTwoHeaders(t *testing.T) {
 		require.Equal(t, "https://a.example/", p.Referer+p.Origin)
 	}
 }
+
+// The state of a request names no caller before the credential is verified.
+func TestAccessFromAStateThatKnowsNone(t *testing.T) {
+	s := newState(t.Context())
+	_, known := AccessFrom(s)
+	require.False(t, known)
+	s.known = true
+	_, known = AccessFrom(s)
+	require.True(t, known)
+}
+
+// The list of the Fetch standard.
+func TestHeadersThatNoPageSets(t *testing.T) {
+	for _, name := range strings.Fields(`Accept-Charset Accept-Encoding Access-Control-Request-Headers
+		Access-Control-Request-Method Connection Content-Length Cookie Cookie2 Date DNT Expect Host Keep-Alive Origin
+		Referer Set-Cookie TE Trailer Transfer-Encoding Upgrade Via Proxy-Authorization Sec-Fetch-Site`) {
+		require.True(t, isForbiddenHeader(name), name)
+	}
+	for _, name := range []string{"Accept", "Authorization", "Content-Type", "X-Api-Key", "Proxies", "Section"} {
+		require.False(t, isForbiddenHeader(name), name)
+	}
+}

@@ -42,6 +42,8 @@ func TestCORSThatIsRefused(t *testing.T) {
 		{httpadapter.CORS{}, cookie, "Origins is empty"},
 		{httpadapter.CORS{Origins: []string{"*"}, Credentials: true}, cookie, "any page could act for its visitors"},
 		{httpadapter.CORS{AllowOrigin: everyone, Credentials: true}, cookie, "it must compare whole origins"},
+		{httpadapter.CORS{AllowOrigin: func(r *http.Request, _ string) bool { return r.URL.Path == "/" && r.Method == "GET" },
+			Credentials: true}, cookie, "it must compare whole origins"},
 		{httpadapter.CORS{Origins: []string{app}, Credentials: true}, httpadapter.Carriers{}, "neither Cookie nor Basic"},
 		{httpadapter.CORS{Origins: []string{app}, Credentials: true},
 			httpadapter.Carriers{Bearer: true, Basic: httpadapter.BasicIgnored}, "neither Cookie nor Basic"},

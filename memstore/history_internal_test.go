@@ -35,3 +35,16 @@ func TestPurgeCountsARevocationOnce(t *testing.T) {
 	require.Empty(t, s.history.since(0, 10))
 	require.Empty(t, s.history.revoked)
 }
+
+// The changes of one transaction have their places, from its second one on.
+func TestPlacesOfChanges(t *testing.T) {
+	var h history
+	for _, epoch := range []uint64{1, 1, 1, 2, 3, 3} {
+		h.add(change{Change: latchkey.Change{Epoch: epoch}})
+	}
+	var places []uint64
+	for _, c := range h.rows {
+		places = append(places, c.place)
+	}
+	require.Equal(t, []uint64{0, 1, 2, 0, 0, 1}, places)
+}
