@@ -38,7 +38,7 @@ func TestEnginesEveryStatementFails(t *testing.T) {
 		for _, op := range world.Operations() {
 			t.Run(op.Name, func(t *testing.T) { injected += everyStatementFails(t, e, dsn, plain, op, reset) })
 		}
-		t.Logf("%d faults", injected)
+		t.Logf("%d faults in the statements of %d operations on %s", injected, len(world.Operations()), e.Name)
 		require.Greater(t, injected, 150)
 	})
 }

@@ -336,7 +336,8 @@ func TestRowSecurityAgrees(t *testing.T) {
 	}
 	require.Greater(t, admitted, rounds, "hardly anything was allowed, so the judge said nothing")
 	require.Greater(t, denied, rounds, "hardly anything was refused, so the judge said nothing")
-	t.Logf("%d rounds: the same rows are read, and the same of %d writes are allowed", rounds, admitted+denied)
+	t.Logf("%d rounds of policies: the same rows are read, and of %d writes the same %d are allowed", rounds,
+		admitted+denied, admitted)
 
 	// The control: a rule that differs is seen.
 	seen := 0

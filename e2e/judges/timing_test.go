@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -82,7 +83,8 @@ func sameTime(t *testing.T, near, far func() func()) {
 		got := difference(samples, 4, near, far)
 		seen = append(seen, fmt.Sprintf("%.1f (planted %.1f)", got, control))
 		if math.Abs(got) < threshold {
-			t.Logf("attempt %d: t = %.1f, and %.1f for the planted difference", attempt+1, got, control)
+			t.Logf("%s: t = %.1f of %d samples in attempt %d, and %.1f for the planted difference",
+				strings.ReplaceAll(path.Base(t.Name()), "_", " "), got, samples, attempt+1, control)
 			return
 		}
 		if len(seen) == 5 {

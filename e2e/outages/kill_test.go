@@ -64,7 +64,8 @@ func TestSQLiteWriterIsKilled(t *testing.T) {
 				// Each lets go of its files.
 				t.Run(fmt.Sprint(kill), func(t *testing.T) { acknowledged += writerIsKilled(t, s) })
 			}
-			t.Logf("%d kills of a process, %d acknowledged writes: all are there, and none is half", kills, acknowledged)
+			t.Logf("%d kills of a process on %s, %d acknowledged writes: all are there, and none is half", kills, s.Name,
+				acknowledged)
 		})
 	}
 }
@@ -144,7 +145,8 @@ func TestEnginesServerIsKilled(t *testing.T) {
 		c.progress(100)
 		c.finish(db)
 		w.check(ctx)
-		t.Logf("%d kills of a server, %d acknowledged writes: all are there, and none is half", kills, c.steps.Load())
+		t.Logf("%d kills of a server of %s, %d acknowledged writes: all are there, and none is half", kills, e.Name,
+			c.steps.Load())
 	})
 }
 

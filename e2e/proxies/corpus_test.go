@@ -387,7 +387,7 @@ func TestTargets(t *testing.T) {
 			<-done
 		}
 		passed := p.judge(t)
-		t.Logf("%d of %d were served", passed, len(list)+len(random))
+		t.Logf("%s served %d of %d requests, each as it was asked about", p.name, passed, len(list)+len(random))
 		require.Greater(t, passed, 10)
 		p.mu.Lock()
 		defer p.mu.Unlock()

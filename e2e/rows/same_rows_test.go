@@ -454,8 +454,8 @@ func sameRows(t *testing.T, e rowEngine, random *rand.Rand, conditions int) {
 		where, args = both.SQL(e.dialect, 1)
 		require.Empty(t, queryIDs(t, db, "SELECT id FROM indexed WHERE "+where, args...), "%v", c)
 	}
-	t.Logf("%d conditions, %d shapes, %d decisions (%d of them also on the original rows), %d admitted, 0 differences",
-		conditions, len(shapes), decisions, originals, admitted)
+	t.Logf("%s: %d conditions of %d shapes on %d rows, %d decisions (%d of them also on the rows as they were made), "+
+		"%d admitted, 0 differences", e.name, conditions, len(shapes), len(stored), decisions, originals, admitted)
 	require.NotZero(t, admitted)
 	require.NotZero(t, originals)
 }

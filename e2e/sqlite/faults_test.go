@@ -94,7 +94,7 @@ func TestSQLiteEveryStatementFails(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d faults", injected)
+	t.Logf("%d faults in the statements of %d operations on SQLite", injected, len(world.Operations()))
 	require.Greater(t, injected, 1000)
 }
 
