@@ -373,7 +373,9 @@ func manyProcesses(t *testing.T, at backend, owner string, killed bool) bool {
 	taken := used(token.ID)
 	require.Equal(t, taken, used(""), "all accounts of a debit agree")
 	lost := taken - acked
-	t.Logf("acknowledged %d, perhaps %d, lost %d of %d", acked, perhaps, lost, limit)
+	how := map[bool]string{false: "all end well", true: "one is killed"}[killed]
+	t.Logf("%d processes on %s, %s: of %d credits %d acknowledged, %d without an answer, %d lost", processes, at.Engine,
+		how, limit, acked, perhaps, lost)
 	if killed {
 		// Of two blocks an eighth and one debit each, and what was on its way to 64 clients.
 		require.GreaterOrEqual(t, lost, latchkey.Credits(0))

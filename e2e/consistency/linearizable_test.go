@@ -140,7 +140,7 @@ func TestCreditsAreLinearizable(t *testing.T) {
 					require.Equal(t, porcupine.Ok, h.check(t, accountOf(limit, c.elsewhere)))
 					operations += len(h.ops)
 				}
-				t.Logf("%d operations of %s: linearizable", operations, name)
+				t.Logf("%d operations of %s on %s: %d histories, all linearizable", operations, name, at.Engine, runs)
 			})
 		}
 	})
