@@ -48,3 +48,33 @@ func TestPlacesOfChanges(t *testing.T) {
 	}
 	require.Equal(t, []uint64{0, 1, 2, 0, 0, 1}, places)
 }
+
+// Revocations last until their end, which is included, whether they are among the latest changes or were kept.
+func TestLasting(t *testing.T) {
+	at := func(us int64) time.Time { return time.UnixMicro(us).UTC() }
+	var h history
+	for i := range int64(4) {
+		h.add(change{Change: latchkey.Change{Epoch: uint64(1 + i), Kind: latchkey.ChangedRevocation, ID: fmt.Sprint(i),
+			Until: at(10 * i)}})
+	}
+	h.add(change{Change: latchkey.Change{Epoch: 5, Kind: latchkey.ChangedToken, ID: "token", Until: at(90)}})
+	ids := func(until int64) (ids []string) {
+		for _, c := range h.lasting(until) {
+			ids = append(ids, c.ID)
+		}
+		return ids
+	}
+	for range 2 {
+		require.Equal(t, []string{"0", "1", "2", "3"}, ids(0))
+		require.Equal(t, []string{"1", "2", "3"}, ids(1))
+		require.Equal(t, []string{"2", "3"}, ids(20))
+		require.Equal(t, []string{"3"}, ids(21))
+		require.Empty(t, ids(31))
+		if len(h.revoked) == 0 {
+			h.drop(3) // now the first three are kept apart
+			require.Len(t, h.revoked, 3)
+		}
+	}
+	h.forget(h.revoked[2])
+	require.Equal(t, []string{"3"}, ids(20))
+}

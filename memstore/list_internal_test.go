@@ -92,3 +92,23 @@ func TestListingsAreBounded(t *testing.T) {
 	}
 	require.Equal(t, 4, calls)
 }
+
+// Keys that were removed take no place for long, and each entry stays where it was.
+func TestAnIndexLetsGoOfRemovedKeys(t *testing.T) {
+	var x index[int]
+	for i := range 10_000 {
+		x.put(fmt.Sprintf("%05d", i), i)
+	}
+	for i := range 10_000 {
+		if i%100 > 0 {
+			x.remove(fmt.Sprintf("%05d", i))
+		}
+	}
+	require.Less(t, len(x.keys), 300)
+	want := 0
+	for _, v := range x.after("") {
+		require.Equal(t, want, v)
+		want += 100
+	}
+	require.Equal(t, 10_000, want)
+}
