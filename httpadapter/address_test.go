@@ -150,3 +150,13 @@ func TestHeadersThatNoPageSets(t *testing.T) {
 		require.False(t, isForbiddenHeader(name), name)
 	}
 }
+
+// Each address is told once, and of many only the first ones.
+func TestUnknownProxiesAreToldOnce(t *testing.T) {
+	var u unknownProxies
+	for i := range 2 * len(u.seen) {
+		peer := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+		require.Equal(t, i < len(u.seen), u.first(netip.AddrPortFrom(peer, 1).String()), i)
+		require.False(t, u.first(netip.AddrPortFrom(peer, 2).String()), i)
+	}
+}
