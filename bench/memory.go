@@ -11,8 +11,8 @@ import (
 )
 
 // benchGrowing measures the slowest Verify while a table grows to a million tokens, each of which is verified for the
-// first time. The collector runs as it does in a service. What the machine adds by itself is seen beside it: the longest
-// step of a loop that makes digests for as long, and allocates nothing.
+// first time. The collector runs as it does in a service. What the machine adds by itself is seen beside it: the
+// longest step of a loop that makes digests for as long, and allocates nothing.
 func benchGrowing(b *bench) error {
 	n := min(1_000_000, b.tokens)
 	t := newTexts(n, 4)

@@ -114,18 +114,18 @@ func unpackChange(change *latchkey.Change) {
 	}
 }
 
-// readPackedFeed is readFeed of so many epochs, by a few rows, each of which has the changes of some epochs in one text.
-// Each process reads each change, so a row for each would cost more than all else that a change costs. The trigger has
-// packed most of them when they were numbered.
+// readPackedFeed is readFeed of so many epochs, by a few rows, each of which has the changes of some epochs in one
+// text. Each process reads each change, so a row for each would cost more than all else that a change costs. The
+// trigger has packed most of them when they were numbered.
 //
 // One text would cost the server more, as soon as there are many changes: it returns the memory of a large text to the
 // system after each statement, and then has every page of it anew.
 //
-// The planner does not see how few rows there are, because where they begin and end depends on rows of the statement. So
-// a plan for one call is no better than the plan for all, and after five calls a connection keeps that one. If it planned
-// each call anew, that would take longer than to read them.
-func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64, epochs int64) (
-	more bool, err error) {
+// The planner does not see how few rows there are, because where they begin and end depends on rows of the statement.
+// So a plan for one call is no better than the plan for all, and after five calls a connection keeps that one. If it
+// planned each call anew, that would take longer than to read them.
+func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64,
+	epochs int64) (more bool, err error) {
 	end := int64(after) + min(epochs, 1<<62)
 	step := max(feedChunk, (epochs+feedChunks-1)/feedChunks)
 	var floor uint64
@@ -165,10 +165,10 @@ const feedChunks, feedChunk = 16, 256
 
 var errPackedChanges = errors.New("the rows of latchkey_changes cannot be read")
 
-// unpackChanges appends n changes to those before them. Each is its epoch, a space, its shape, a space, the microseconds of its
-// until and a space, unless it has none, its owner, and its id. Bit 0 of the shape says whether there is an until. Bits
-// 1 to 20 are the length of the id, bits 21 to 40 that of the owner, in bytes. From bit 41 on it is the kind. A text
-// that does not agree in full is an error. The changes share the memory of packed.
+// unpackChanges appends n changes to those before them. Each is its epoch, a space, its shape, a space, the
+// microseconds of its until and a space, unless it has none, its owner, and its id. Bit 0 of the shape says whether
+// there is an until. Bits 1 to 20 are the length of the id, bits 21 to 40 that of the owner, in bytes. From bit 41
+// on it is the kind. A text that does not agree in full is an error. The changes share the memory of packed.
 func unpackChanges(changes []latchkey.Change, n int, packed string) ([]latchkey.Change, error) {
 	const length = 1<<20 - 1
 	last, before := int64(0), len(changes)

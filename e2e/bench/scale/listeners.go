@@ -33,7 +33,8 @@ func listeners(t testing.TB, c config, out *table) {
 	all := newListeners(t, dsn, slices.Max(c.listeners), text, c.bound)
 	rates, ratios, woken := map[int][]float64{}, map[int][]float64{}, map[int][]float64{}
 	servers, own := map[int][]float64{}, map[int][]float64{} // ms of processor time for a change
-	bare := map[int]float64{}                                // ms of the server's processor time for a statement that does nothing
+
+	bare := map[int]float64{} // ms of the server's processor time for a statement that does nothing
 	for _, n := range c.listeners {
 		bare[n] = bareStatement(t, all[:n])
 	}
@@ -170,8 +171,8 @@ func listen(t testing.TB, all []listener) (woken *atomic.Int64, stop func()) {
 type processes map[string]time.Duration
 
 // bareStatement returns for how many milliseconds the server works for a statement that does nothing, where the
-// connections of all listeners have their turn: on a machine that is slow to go from one process to another, this is most
-// of what a wake-up costs.
+// connections of all listeners have their turn: on a machine that is slow to go from one process to another, this is
+// much of what a wake-up costs.
 func bareStatement(t testing.TB, all []listener) float64 {
 	if len(all) == 0 {
 		return 0
