@@ -126,7 +126,7 @@ func unpackChange(change *latchkey.Change) {
 // planned each call anew, that would take longer than to read them.
 func (s *Store) readPackedFeed(ctx context.Context, feed *latchkey.Feed, now *sql.NullInt64, after uint64,
 	epochs int64) (more bool, err error) {
-	end := int64(after) + min(epochs, 1<<62)
+	end := int64(after) + min(epochs, 1<<62-1)
 	step := max(feedChunk, (epochs+feedChunks-1)/feedChunks)
 	var floor uint64
 	seen := false

@@ -38,12 +38,7 @@ func TestEnginesPagesOfTheFeed(t *testing.T) {
 		add(end+257, 2)
 		tx, err := db.Begin()
 		require.NoError(t, err)
-		seq := 0
-		for i, c := range want {
-			seq++
-			if i == 0 || want[i-1].Epoch != c.Epoch {
-				seq = 0
-			}
+		for seq, c := range want {
 			_, err := tx.Exec(fmt.Sprintf(`INSERT INTO latchkey_changes (epoch, seq, owner, kind, id, at)
 				VALUES (%d, %d, 'acme', %d, '%s', 0)`, c.Epoch, seq, c.Kind, c.ID))
 			require.NoError(t, err)

@@ -327,7 +327,7 @@ func (c *Counters) hurry() {
 	c.timing.Lock()
 	defer c.timing.Unlock()
 	if c.timer != nil && c.timer.Stop() {
-		go c.flushBehind()
+		go c.flushBehind() // no timer: see flushLater
 	}
 }
 
