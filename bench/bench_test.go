@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,6 +45,7 @@ func TestRunOfGrowth(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), append([]string{"-growth"}, quick...), &out, io.Discard))
 	for _, want := range []string{"# Growth", "| memstore, by tokens | 1,000 |", "| SQLite, by tokens |", "| delete |",
+		"| control: two Go maps, half of it removed |", "| control: a bare table, each copied |",
 		"| purge the half that has ended |", "| SQLite, by grants | 1 | 10 | 100 | 1,000 |", "| Allows |"} {
 		require.Contains(t, out.String(), want)
 	}
@@ -289,20 +291,27 @@ func TestQuote(t *testing.T) {
 }
 
 func TestVerdictOfACurve(t *testing.T) {
+	noBare := math.NaN()
 	x := []float64{1e3, 1e4, 1e5, 1e6}
 	for name, c := range map[string]struct {
 		curve
 		want string
+		bare float64
 	}{
-		"one look-up":           {curve{x: x, y: []float64{100, 150, 220, 330}}, "steady"},
-		"a walk for each":       {curve{x: x, y: []float64{1e3, 1e4, 1e5, 1e6}}, "**grows**"},
-		"a walk of all":         {curve{whole: true, x: x, y: []float64{1e3, 1e4, 1e5, 1e6}}, "linear at most"},
-		"a walk of all by all":  {curve{whole: true, x: x, y: []float64{1, 100, 1e4, 1e6}}, "**super-linear**"},
-		"a walk of all for one": {curve{x: x, y: []float64{1, 100, 1e4, 1e6}}, "**super-linear**"},
-		"one size":              {curve{x: x[:1], y: []float64{1}}, "not known"},
-		"two sizes":             {curve{x: x[:2], y: []float64{1, 100}}, "not known"},
+		"one look-up":              {curve{x: x, y: []float64{100, 150, 220, 330}}, "steady", 0},
+		"a walk for each":          {curve{x: x, y: []float64{1e3, 1e4, 1e5, 1e6}}, "**grows**", 0},
+		"a walk of all":            {curve{whole: true, x: x, y: []float64{1e3, 1e4, 1e5, 1e6}}, "linear at most", 0},
+		"a walk of all by all":     {curve{whole: true, x: x, y: []float64{1, 100, 1e4, 1e6}}, "**super-linear**", 0},
+		"a walk of all for one":    {curve{x: x, y: []float64{1, 100, 1e4, 1e6}}, "**super-linear**", 0},
+		"as long as a bare one":    {curve{whole: true, x: x, y: []float64{1, 15, 225, 3375}}, "as the control", 1.1},
+		"longer than a bare one":   {curve{whole: true, x: x, y: []float64{1, 20, 400, 8000}}, "**super-linear**", 1.1},
+		"no bare one":              {curve{whole: true, x: x, y: []float64{1, 15, 225, 3375}}, "**super-linear**", noBare},
+		"linear beside a bare one": {curve{whole: true, x: x, y: []float64{1, 10, 100, 1000}}, "linear at most", 1.2},
+		"the bare one":             {curve{work: control + "a table", x: x, y: []float64{1, 20, 400, 8000}}, "", noBare},
+		"one size":                 {curve{x: x[:1], y: []float64{1}}, "not known", 0},
+		"two sizes":                {curve{x: x[:2], y: []float64{1, 100}}, "not known", 0},
 	} {
-		_, _, verdict := c.verdict()
+		_, _, verdict := c.verdict(c.bare)
 		require.Equal(t, c.want, verdict, name)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -25,14 +26,13 @@ import (
 // growthSubjects are what make growth measures.
 var growthSubjects = []subject{
 	{"growth-memstore", "what grows with the number of tokens, on memstore", func(b *bench) error {
-		return b.growTokens("memstore", b.tokens, func() (latchkey.Store, func(), error) {
+		return b.growTokens("memstore", b.tokens, "two Go maps", newBareMaps, func() (latchkey.Store, func(), error) {
 			return memstore.New(nil), func() {}, nil
 		})
 	}},
 	{"growth-sqlite", "what grows with the number of tokens, on SQLite", func(b *bench) error {
-		return b.growTokens("SQLite", min(b.tokens, b.rows), func() (latchkey.Store, func(), error) {
-			return newSQLite(b.ctx)
-		})
+		return b.growTokens("SQLite", min(b.tokens, b.rows), "a bare table", newBareTable,
+			func() (latchkey.Store, func(), error) { return newSQLite(b.ctx) })
 	}},
 	{"growth-grants", "what grows with the number of grants, on memstore", func(b *bench) error {
 		return b.growGrants("memstore", func() (latchkey.Store, func(), error) { return memstore.New(nil), func() {}, nil })
@@ -49,8 +49,7 @@ func newSQLite(ctx context.Context) (s latchkey.Store, close func(), err error) 
 		return nil, func() {}, err
 	}
 	close = func() { os.RemoveAll(dir) }
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "growth.db")+
-		"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
+	db, err := openSQLite(filepath.Join(dir, "growth.db"))
 	if err != nil {
 		return nil, close, err
 	}
@@ -72,20 +71,35 @@ func newSQLite(ctx context.Context) (s latchkey.Store, close func(), err error) 
 	}, nil
 }
 
+// openSQLite opens a database with the settings of docs/operations.md.
+func openSQLite(file string) (*sql.DB, error) {
+	return sql.Open("sqlite", "file:"+file+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
+}
+
+// control begins the name of work on a bare table.
+const control = "control: "
+
 // curve is what some work costs by how many there are of something.
 type curve struct {
 	store, work, of string
 	// whole says that the work goes through all of them. Its time may grow as they do; that of other work should not.
 	whole bool
-	x, y  []float64 // y: ns
+	// beside is the end of the name of the work on a bare table that does the same. "": there is none.
+	beside string
+	x, y   []float64 // y: ns
 }
 
-// verdict says how the cost grows: by the exponent that fits it.
-func (c curve) verdict() (slope, spread float64, verdict string) {
+// verdict says how the cost grows: by the exponent that fits it, and by that of the work on a bare table. It is NaN if
+// there is none.
+func (c curve) verdict(bare float64) (slope, spread float64, verdict string) {
 	slope, spread = measure.Slope(c.x, c.y)
 	switch {
+	case strings.HasPrefix(c.work, control):
+		return slope, spread, ""
 	case math.IsNaN(slope) || len(c.x) < 3:
 		return slope, spread, "not known"
+	case slope > superLinear && slope <= bare+besideBare:
+		return slope, spread, "as the control"
 	case slope > superLinear:
 		return slope, spread, "**super-linear**"
 	case c.whole:
@@ -100,15 +114,18 @@ func (c curve) verdict() (slope, spread float64, verdict string) {
 var growthText = fmt.Sprintf(`
 The exponent e fits the times by size^e, with its standard error. Work on all of them, such as a whole listing, may have
 an exponent of 1: it is linear. Work on one of them should have none. It is said to be steady up to %.1f, for the larger
-a table is, the more of it lies outside of the caches. Above %.1f it is super-linear. A dash stands for work that would
-have taken longer than %s by its growth so far.
-`, steady, superLinear, longest)
+a table is, the more of it lies outside of the caches. Above %.1f it is super-linear. A control is the same work on a
+table that does nothing but keep as many records: it says what the machine adds. Work whose exponent is above %.1f, and
+at most %.1f above that of its control, grows as the control. A dash stands for work that would have taken longer than %s
+by its growth so far.
+`, steady, superLinear, superLinear, besideBare, longest)
 
 // The exponents from which on a cost is said to grow. One that is steady may grow by some hundredths: the larger a
 // table, the more of it is outside of the caches, and a tree is deeper.
 const (
 	superLinear = 1.1
 	steady      = 0.3
+	besideBare  = 0.1
 )
 
 // curveTable writes curves as a table: a row for each, with the times and the exponent.
@@ -137,7 +154,13 @@ func curveTable(curves []curve) string {
 			}
 			fmt.Fprintf(&t, " %s |", cell)
 		}
-		slope, spread, verdict := c.verdict()
+		bare := math.NaN()
+		for _, k := range curves {
+			if c.beside != "" && strings.HasPrefix(k.work, control) && strings.HasSuffix(k.work, ", "+c.beside) {
+				bare, _ = measure.Slope(k.x, k.y)
+			}
+		}
+		slope, spread, verdict := c.verdict(bare)
 		fmt.Fprintf(&t, " %s ± %s | %s |\n", exponent(slope), exponent(spread), verdict)
 	}
 	return t.String()
@@ -165,8 +188,19 @@ func (g *grower) add(work string, whole bool, x int, ns float64) {
 			return
 		}
 	}
-	g.curves = append(g.curves, curve{g.store, work, g.of, whole, []float64{float64(x)}, []float64{ns}})
+	g.curves = append(g.curves, curve{store: g.store, work: work, of: g.of, whole: whole, beside: besides[work],
+		x: []float64{float64(x)}, y: []float64{ns}})
 }
+
+// The work on all tokens that a bare table does as well.
+const (
+	writeAll = "write all, a thousand at a time"
+	listAll  = "list all"
+	purgeAll = "purge the half that has ended"
+)
+
+// besides are the work on a bare table to compare with.
+var besides = map[string]string{writeAll: bareWrite, listAll: bareAll, purgeAll: bareRemove}
 
 // longest is the longest that work may take which can be left out.
 const longest = 2 * time.Minute
@@ -251,40 +285,53 @@ func (p *population) write(ctx context.Context, which []int) error {
 	return nil
 }
 
-// growTokens measures stores with 10³, 10⁴ … tokens of one owner.
-func (b *bench) growTokens(name string, most int, open func() (latchkey.Store, func(), error)) error {
+// newPopulation returns n tokens that no store has yet.
+func newPopulation(n int) *population {
+	p := &population{texts: newTexts(n, 6), now: time.Now().UTC()}
+	for range n {
+		p.ids = append(p.ids, uuid.Must(uuid.NewV7()).String())
+	}
+	return p
+}
+
+// growTokens measures stores with 10³, 10⁴ … tokens of one owner, and bare tables with as many records.
+func (b *bench) growTokens(name string, most int, bareName string, openBare func(context.Context) (bare, func(), error),
+	open func() (latchkey.Store, func(), error)) error {
 	g := &grower{b: b, store: name, of: "token"}
 	for n := 1000; n <= most; n *= 10 {
+		p := newPopulation(n)
+		if err := g.controls(p, bareName, openBare); err != nil {
+			return fmt.Errorf("%s, %d records: %w", bareName, n, err)
+		}
+		debug.FreeOSMemory()
 		store, stop, err := open()
 		if err == nil {
-			err = g.tokens(store, n)
+			err = g.tokens(store, p)
 		}
 		stop()
 		if err != nil {
 			return fmt.Errorf("%d tokens: %w", n, err)
 		}
+		debug.FreeOSMemory()
 	}
 	b.note("%s", curveTable(g.curves))
 	return nil
 }
 
-func (g *grower) tokens(store latchkey.Store, n int) error {
-	ctx := g.b.ctx
+func (g *grower) tokens(store latchkey.Store, p *population) error {
+	ctx, n := g.b.ctx, len(p.ids)
 	opts := withinASecond
-	p := &population{store: store, keys: latchkey.New(store, &opts), texts: newTexts(n, 6), now: time.Now().UTC()}
+	p.store, p.keys = store, latchkey.New(store, &opts)
 	defer func() { _ = p.keys.Close(context.Background()) }()
-	for range n {
-		p.ids = append(p.ids, uuid.Must(uuid.NewV7()).String())
-	}
 	all := make([]int, n)
 	for i := range all {
 		all[i] = i
 	}
-	if err := g.once("write all, a thousand at a time", n, func() error { return p.write(ctx, all) }); err != nil {
+	if err := g.once(writeAll, n, func() error { return p.write(ctx, all) }); err != nil {
 		return err
 	}
 	acme := p.keys.For(owner)
-	if err := g.unlessLong("list all", n, func() error {
+	if err := g.unlessLong(listAll, n, func() error {
 		seen := 0
 		for t, err := range acme.Tokens(ctx, latchkey.TokenQuery{}) {
 			if err != nil || t.Owner != owner {
@@ -348,7 +395,7 @@ func (g *grower) tokens(store latchkey.Store, n int) error {
 	if err := g.each(n, false, p.deletes(ctx, p.keys.For(owner), r)); err != nil {
 		return err
 	}
-	return g.unlessLong("purge the half that has ended", n, func() error {
+	return g.unlessLong(purgeAll, n, func() error {
 		removed, err := p.keys.Purge(ctx)
 		if err == nil && removed < n/2 {
 			err = fmt.Errorf("%d of %d are removed", removed, n/2)

@@ -41,7 +41,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	only := flags.String("only", "", "a regular expression: measure the subjects that it matches, and write no file")
 	flags.DurationVar(&b.each, "each", 25*time.Millisecond, "how long a sample takes")
 	flags.IntVar(&b.rounds, "rounds", 15, "how many samples are taken of each")
-	flags.IntVar(&b.tokens, "tokens", 10_000_000, "how many tokens there are at most; 10,000,000 take 6 GB of memory")
+	flags.IntVar(&b.tokens, "tokens", 10_000_000,
+		"how many tokens there are at most; 10,000,000 take 6 GB of memory, with -growth 18")
 	flags.IntVar(&b.rows, "rows", 1_000_000, "with -growth: how many tokens are in SQLite at most")
 	flags.BoolVar(&b.growth, "growth", false, "measure what grows, and write GROWTH.md: some fifteen minutes")
 	dir := flags.String("dir", ".", "the directory of RESULTS.md; the repository is the one above it")
@@ -60,6 +61,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	chosen := subjects
 	if b.growth {
 		chosen = growthSubjects
+		limitMemory()
 	}
 	for _, s := range chosen {
 		if *list {

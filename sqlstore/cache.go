@@ -55,7 +55,7 @@ type cacheEntry[T any] struct {
 func (k cacheEntry[T]) at(epoch uint64) bool { return k.size != 0 && k.since <= epoch }
 
 const (
-	// maxCacheSize bounds the cache of one Store, in approximate bytes.
+	// maxCacheSize bounds the cache of one Store, in approximate bytes. A single owner may take twice as much.
 	maxCacheSize = 32 << 20
 	// entrySize is the size of an entry without its bodies: the record, its ids, its share of a map.
 	entrySize = 512
@@ -451,7 +451,8 @@ func (rc *recordCache) entryToFill(f *latchkey.Found, was cacheMark) *ownerEntry
 }
 
 // evict removes owners in no particular order, until half of the space is free. It keeps just, the one that was added
-// last, unless it is too big by itself.
+// last. That one may take up to twice the space, alone: a role of 100,000 grants would otherwise be read and unpacked
+// for each token.
 func (rc *recordCache) evict(just string) {
 	if rc.size <= rc.maxSize {
 		return
@@ -465,7 +466,7 @@ func (rc *recordCache) evict(just string) {
 			delete(rc.owners, id)
 		}
 	}
-	if t := rc.owners[just]; t != nil && rc.size > rc.maxSize {
+	if t := rc.owners[just]; t != nil && t.size > 2*rc.maxSize {
 		rc.addSize(t, -t.size)
 		delete(rc.owners, just)
 	}

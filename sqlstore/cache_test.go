@@ -206,11 +206,22 @@ func TestCacheIsBounded(t *testing.T) {
 		require.True(t, cached(rc, f, rc.mark()), "the newest is there")
 		checkSize(t, rc)
 	}
-	big := newFound(0, "big", latchkey.Role{ID: "r", Extra: make([]byte, rc.maxSize)})
-	addToCache(rc, big, rc.mark())
-	require.False(t, cached(rc, big, rc.mark()), "what is too big is not kept")
-	require.LessOrEqual(t, rc.size, rc.maxSize)
-	checkSize(t, rc)
+	for _, one := range []struct {
+		size int
+		kept bool
+	}{{rc.maxSize, true}, {2*rc.maxSize - 3*entrySize, true}, {2 * rc.maxSize, false}} {
+		big := newFound(0, "big", latchkey.Role{ID: "r", Extra: make([]byte, one.size)})
+		addToCache(rc, big, rc.mark())
+		require.Equal(t, one.kept, cached(rc, big, rc.mark()), "one owner may take twice the space, alone")
+		require.LessOrEqual(t, rc.size, 2*rc.maxSize)
+		require.LessOrEqual(t, len(rc.owners), 1)
+		checkSize(t, rc)
+		small := newFound(0, "small", latchkey.Role{ID: "r"})
+		addToCache(rc, small, rc.mark())
+		require.True(t, cached(rc, small, rc.mark()))
+		require.LessOrEqual(t, rc.size, rc.maxSize, "the next one takes its place")
+		checkSize(t, rc)
+	}
 }
 
 // An owner's name may be a part of the text of a whole feed, which is not kept.
