@@ -227,7 +227,7 @@ func parseAddr(s string) netip.Addr {
 		return a
 	}
 	// An attempt that fails allocates an error.
-	if n := strings.Count(s, ":"); n == 1 || n > 1 && s[0] == '[' {
+	if s[0] == '[' || strings.Count(s, ":") == 1 {
 		if ap, err := netip.ParseAddrPort(s); err == nil {
 			return ap.Addr().Unmap().WithZone("")
 		}

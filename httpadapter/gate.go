@@ -133,9 +133,8 @@ func (g *Gate) slot(address netip.Addr) int {
 func network(address netip.Addr) netip.Addr {
 	address = address.Unmap().WithZone("")
 	if address.Is6() {
-		if prefix, err := address.Prefix(64); err == nil {
-			return prefix.Addr()
-		}
+		prefix, _ := address.Prefix(64) // fails only for a length that the address does not have
+		return prefix.Addr()
 	}
 	return address
 }

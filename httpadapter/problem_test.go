@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -163,5 +164,22 @@ func TestRPCCode(t *testing.T) {
 	}
 	for status, code := range map[int]uint32{0: 13, 200: 13, 302: 13, 418: 13, 429: 8, 500: 13, 502: 13} {
 		require.Equal(t, code, Problem{Status: status}.RPCCode(), status)
+	}
+}
+
+// Waiting for the whole time that is stated must be enough.
+func TestRetryAfterIsRoundedUp(t *testing.T) {
+	for d, want := range map[time.Duration]string{-time.Second: "", 0: "", 1: "1", time.Second - 1: "1", time.Second: "1",
+		time.Second + 1: "2", time.Minute: "60"} {
+		require.Equal(t, want, Problem{RetryAfter: d}.RetryAfterHeader(), d)
+	}
+}
+
+// A reply that asks for no credential has no such header, not even an empty one.
+func TestProblemsWithoutAChallenge(t *testing.T) {
+	for _, challenges := range [][]string{nil, {}, {`Bearer realm="r"`}} {
+		out := httptest.NewRecorder()
+		problem(403, "denied", "Denied", "").write(out, httptest.NewRequest("GET", "/", nil), challenges, nil)
+		require.Equal(t, len(challenges) > 0, out.Header()["Www-Authenticate"] != nil)
 	}
 }

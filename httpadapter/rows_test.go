@@ -230,6 +230,17 @@ func (w fullWriter) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(w.ResponseWriter, r)
 }
 
+// countingWriter notes every status that is written.
+type countingWriter struct {
+	http.ResponseWriter
+	statuses []int
+}
+
+func (w *countingWriter) WriteHeader(status int) {
+	w.statuses = append(w.statuses, status)
+	w.ResponseWriter.WriteHeader(status)
+}
+
 // The writer of a handler can do what the server's can, and says so where it cannot.
 func TestRowsWriter(t *testing.T) {
 	w := newFixture(t)
@@ -284,6 +295,19 @@ func TestRowsWriter(t *testing.T) {
 		require.Error(t, err)
 	})
 	require.Empty(t, full.calls, "nothing goes out of a handler that has not looked")
+
+	counted := &countingWriter{ResponseWriter: httptest.NewRecorder()}
+	serve(counted, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.WriteHeader(http.StatusOK)
+		rw.WriteHeader(http.StatusAccepted)
+	})
+	require.Equal(t, []int{http.StatusInternalServerError}, counted.statuses, "one answer goes out")
+	counted.statuses = nil
+	serve(counted, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadRequest) })
+	require.Equal(t, []int{http.StatusBadRequest}, counted.statuses, "a handler may refuse before it has looked")
+	counted.statuses = nil
+	serve(counted, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(399) })
+	require.Equal(t, []int{http.StatusInternalServerError}, counted.statuses)
 
 	boom := errors.New("boom")
 	out = httptest.NewRecorder()

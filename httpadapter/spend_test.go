@@ -1,9 +1,11 @@
 package httpadapter_test
 
 import (
+	"encoding/json"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +54,8 @@ func TestSpend(t *testing.T) {
 			{Amount: 90, Per: latchkey.Week, Anchor: 3}, {Amount: 80, Per: latchkey.Hour}}, 1, []int{204},
 			`"api-month-23";q=9;w=2678400, "api-week-3";q=90;w=604800, "api-hour";q=80;w=3600`, `"api-month-23";r=8;t=54000`,
 			"", ""},
+		{"an anchor of today", []latchkey.Quota{{Amount: 9, Per: latchkey.Month, Anchor: 22}}, 1, []int{204},
+			`"api-month-22";q=9;w=2592000`, `"api-month-22";r=8;t=2559600`, "", ""},
 		{"for ever", []latchkey.Quota{{Amount: 2, Per: latchkey.Forever}}, 1, []int{204, 204, 402},
 			`"api-forever";q=2`, `"api-forever";r=0`, "", "over-limit"},
 		{"more than a whole period has", []latchkey.Quota{{Amount: 2, Per: latchkey.Day}}, 3, []int{402},
@@ -103,11 +107,11 @@ func TestSpendBesideARate(t *testing.T) {
 
 func TestNamesOfPoliciesAreEscaped(t *testing.T) {
 	w := newFixture(t)
-	meter := "a \"b\\ 5%\né"
+	meter := "a~ \"b\\ 5%\n\x7fé"
 	_, token := w.quotas(latchkey.Quota{Meter: meter, Amount: 7, Per: latchkey.Day})
 	out := request(httpadapter.New(w.keys, nil).Spend(meter, 1)(served), "GET", "/", token)
 	require.Equal(t, 204, out.Code)
-	require.Equal(t, `"a \"b\\ 5%25%0A%C3%A9-day";r=6;t=54000`, out.Header().Get("RateLimit"))
+	require.Equal(t, `"a~ \"b\\ 5%25%0A%7F%C3%A9-day";r=6;t=54000`, out.Header().Get("RateLimit"))
 }
 
 // What is refused before costs nothing, and what is served is counted by its route.
@@ -142,6 +146,45 @@ func TestSpendInsideRequire(t *testing.T) {
 		row("POST /any/{id}", 1, 3), row("PUT", 1, 0), row("PUT order/a", 1, 3)}, rows)
 }
 
+// Methods are few, so endpoints are.
+func TestEndpointsOfMethods(t *testing.T) {
+	w := newFixture(t)
+	_, token := w.quotas(latchkey.Quota{Amount: 100, Per: latchkey.Day})
+	h := httpadapter.New(w.keys, nil).Spend("api", 1)(served)
+	known := []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+	for _, method := range append([]string{"BREW", "get", "PROPFIND"}, known...) {
+		require.Equal(t, 204, request(h, method, "/", token).Code, method)
+	}
+	rows, err := w.acme.Usage(ctx, latchkey.UsageQuery{By: []string{"endpoint"}})
+	require.NoError(t, err)
+	counted := map[string]int64{}
+	for _, r := range rows {
+		counted[r.Endpoint] = r.Count
+	}
+	want := map[string]int64{"OTHER": 3}
+	for _, method := range known {
+		want[method] = 1
+	}
+	require.Equal(t, want, counted)
+}
+
+// Of two quotas of one name the field tells the one that has least left, not the smaller one.
+func TestTheQuotaThatHasLeastLeftIsTold(t *testing.T) {
+	w := newFixture(t)
+	_, token := w.quotas(latchkey.Quota{Amount: 10, Per: latchkey.Day})
+	h := httpadapter.New(w.keys, nil).Spend("api", 1)(served)
+	for range 8 {
+		require.Equal(t, 204, request(h, "GET", "/", token).Code)
+	}
+	require.NoError(t, w.acme.Configure(ctx, func(o *latchkey.Owner) error { // which has spent nothing yet
+		o.Limits.Quotas = []latchkey.Quota{{Amount: 5, Per: latchkey.Day}}
+		return nil
+	}))
+	out := request(h, "GET", "/", token)
+	require.Equal(t, `"api-day";q=10;w=86400`, out.Header().Get("RateLimit-Policy"))
+	require.Equal(t, `"api-day";r=1;t=54000`, out.Header().Get("RateLimit"))
+}
+
 // An Access that another Adapter could not have made is not charged: it may be another host's.
 func TestSpendTakesNoForeignAccess(t *testing.T) {
 	w := newFixture(t)
@@ -149,6 +192,7 @@ func TestSpendTakesNoForeignAccess(t *testing.T) {
 	other := httpadapter.New(w.keys, &httpadapter.Options{Owner: "other"})
 	out := request(httpadapter.New(w.keys, nil).Authenticate(other.Spend("api", 1)(served)), "GET", "/", token)
 	require.Equal(t, 401, out.Code)
+	require.True(t, json.Valid(out.Body.Bytes()), "it is answered once: %s", out.Body)
 	require.Empty(t, out.Header().Get("RateLimit"))
 	rows, err := w.acme.Usage(ctx, latchkey.UsageQuery{})
 	require.NoError(t, err)
@@ -157,8 +201,9 @@ func TestSpendTakesNoForeignAccess(t *testing.T) {
 
 func TestSpendRefusesWhatIsNoPrice(t *testing.T) {
 	a := httpadapter.New(newFixture(t).keys, nil)
-	for _, meter := range []string{"", "\xff", "a\x00", string(make([]byte, 65))} {
+	for _, meter := range []string{"", "\xff", "a\x00", strings.Repeat("m", 65)} {
 		require.Panics(t, func() { a.Spend(meter, 1) }, "%q", meter)
 	}
+	require.NotPanics(t, func() { a.Spend(strings.Repeat("m", 64), 1) })
 	require.Panics(t, func() { a.Spend("api", -1) })
 }
