@@ -242,7 +242,8 @@ func (g *grower) thrice(work string, x int, do func() error) error {
 
 // each times work on some of them. Whole work goes through all of them each time.
 func (g *grower) each(x int, whole bool, s measure.Side) error {
-	results, err := measure.Compare([]measure.Side{s}, measure.Options{Each: g.b.each, Rounds: min(g.b.rounds, 5)})
+	results, err := measure.Compare([]measure.Side{s},
+		measure.Options{Each: g.b.each, Rounds: min(g.b.rounds, 5), TimesOnly: true})
 	if err != nil {
 		return err
 	}
