@@ -87,7 +87,7 @@ func TestRowsTooLargeTogetherLieWithinNothing(t *testing.T) {
 // What a parent has for itself counts: not only what it shares with others.
 func TestRowsTooLargeWithThoseOfTheParent(t *testing.T) {
 	w := newWorld(t)
-	_, secret := w.key(latchkey.Allow(latchkey.Any).On("*"))
+	_, root := w.key(latchkey.Allow(latchkey.Any).On("*"))
 	rows := func(from, n int) (rows []latchkey.Condition) {
 		for i := range n {
 			list := make([]any, 500)
@@ -101,7 +101,7 @@ func TestRowsTooLargeWithThoseOfTheParent(t *testing.T) {
 	narrow := func(from, n int) latchkey.Narrowing {
 		return latchkey.Narrowing{Lifetime: time.Hour, Rows: rows(from, n)}
 	}
-	child, secret := w.mint(w.access(secret), narrow(0, 5))
+	child, secret := w.mint(w.access(root), narrow(0, 5))
 	require.Len(t, child.Rows, 5)
 	parent := w.access(secret)
 	_, _, err := parent.Mint(w.ctx, narrow(5, 4))
@@ -112,6 +112,10 @@ func TestRowsTooLargeWithThoseOfTheParent(t *testing.T) {
 	filter, err := w.access(text).Filter(latchkey.Read, "orders")
 	w.ok(err)
 	require.False(t, filter.IsAllRows())
+	// Few enough for the bound that is computed first, if it did not count the rows that are the parent's own.
+	_, secret = w.mint(w.access(root), narrow(0, 7))
+	_, _, err = w.access(secret).Mint(w.ctx, narrow(7, 2))
+	w.is(latchkey.ErrInvalid, err)
 }
 
 // Rules with rows that are too large together would allow nothing, and another edit could make them usable later.
