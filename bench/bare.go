@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/latchkey-go/latchkey/bench/internal/measure"
 )
 
 // bare is a table of as many records, under keys as random as those of a store, that does nothing but keep them. Each
@@ -25,6 +27,8 @@ const (
 	bareWrite  = "written"
 	bareAll    = "each copied"
 	bareRemove = "half of it removed"
+	bareKeep   = "every second one looked up and kept"
+	bareLookUp = "one looked up"
 )
 
 // controls measures a bare table.
@@ -61,6 +65,44 @@ func (g *grower) controls(p *population, name string, open func(ctx context.Cont
 		return fmt.Errorf("%d are left of %d, not half of them: %w", left, n, err)
 	}
 	return nil
+}
+
+// lookUps measures a Go map that is asked in no order, as the tokens of a store are. What is looked up first is kept in
+// another map, which is then asked itself.
+func (g *grower) lookUps(p *population) error {
+	n := len(p.ids)
+	b, _, _ := newBareMaps(g.b.ctx)
+	m := b.(*bareMaps)
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	if err := m.write(g.b.ctx, p, all); err != nil {
+		return err
+	}
+	kept := map[[sha256.Size]byte]*bareRecord{}
+	which := shuffled(n / 2)
+	if err := g.once(control+"a Go map, "+bareKeep, n, func() error {
+		for _, i := range which {
+			sum := sha256.Sum256([]byte(p.texts.at(2 * i)))
+			kept[sum] = new(*m.digests[sum])
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	at := 0
+	return g.each(n, false, measure.Side{Name: control + "a Go map, " + bareLookUp, Run: func(times int) error {
+		for range times {
+			if r := kept[sha256.Sum256([]byte(p.texts.at(2*which[at])))]; r == nil || r.id != p.ids[2*which[at]] {
+				return fmt.Errorf("record %d is not found", 2*which[at])
+			}
+			if at++; at == len(which) {
+				at = 0
+			}
+		}
+		return nil
+	}})
 }
 
 // bareMaps are two Go maps, as a store in memory needs at least: by id and by digest.
@@ -125,7 +167,8 @@ func newBareTable(ctx context.Context) (b bare, stop func(), err error) {
 		os.RemoveAll(dir)
 	}
 	_, err = db.ExecContext(ctx, `
-		CREATE TABLE bare (digest BLOB NOT NULL PRIMARY KEY, id TEXT NOT NULL, rest BLOB NOT NULL) STRICT, WITHOUT ROWID; CREATE UNIQUE INDEX bare_id ON bare (id)`)
+		CREATE TABLE bare (digest BLOB NOT NULL PRIMARY KEY, id TEXT NOT NULL, rest BLOB NOT NULL) STRICT, WITHOUT ROWID;
+		CREATE UNIQUE INDEX bare_id ON bare (id)`)
 	return &bareTable{db}, stop, err
 }
 

@@ -46,6 +46,7 @@ func TestRunOfGrowth(t *testing.T) {
 	require.NoError(t, run(t.Context(), append([]string{"-growth"}, quick...), &out, io.Discard))
 	for _, want := range []string{"# Growth", "| memstore, by tokens | 1,000 |", "| SQLite, by tokens |", "| delete |",
 		"| control: two Go maps, half of it removed |", "| control: a bare table, each copied |",
+		"| control: a Go map, one looked up |",
 		"| purge the half that has ended |", "| SQLite, by grants | 1 | 10 | 100 | 1,000 |", "| Allows |"} {
 		require.Contains(t, out.String(), want)
 	}
@@ -307,6 +308,8 @@ func TestVerdictOfACurve(t *testing.T) {
 		"longer than a bare one":   {curve{whole: true, x: x, y: []float64{1, 20, 400, 8000}}, "**super-linear**", 1.1},
 		"no bare one":              {curve{whole: true, x: x, y: []float64{1, 15, 225, 3375}}, "**super-linear**", noBare},
 		"linear beside a bare one": {curve{whole: true, x: x, y: []float64{1, 10, 100, 1000}}, "linear at most", 1.2},
+		"a look-up as a bare one":  {curve{x: x, y: []float64{100, 250, 600, 1500}}, "as the control", 0.3},
+		"slower than a bare one":   {curve{x: x, y: []float64{100, 400, 1600, 6400}}, "**grows**", 0.3},
 		"the bare one":             {curve{work: control + "a table", x: x, y: []float64{1, 20, 400, 8000}}, "", noBare},
 		"one size":                 {curve{x: x[:1], y: []float64{1}}, "not known", 0},
 		"two sizes":                {curve{x: x[:2], y: []float64{1, 100}}, "not known", 0},
