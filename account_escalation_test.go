@@ -324,14 +324,16 @@ func (s *watched) Write(ctx context.Context, wr lk.Write) error {
 		f()
 		s.w.actor = actor
 	}
-	old := s.w.look()
+	old, texts := s.w.look(), maps.Clone(s.w.texts)
 	for _, x := range wr.Secrets {
 		if x.Retire != ([32]byte{}) {
 			delete(s.w.texts, x.TokenID) // the new one is not out yet
 		}
 	}
 	err := s.Store.Write(ctx, wr)
-	if err == nil {
+	if err != nil {
+		s.w.texts = texts // the old one is still the newest
+	} else {
 		s.w.actor.commits++
 		s.w.judge(old, s.w.look(), &wr)
 	}

@@ -490,7 +490,10 @@ func (c *call) checkOwnBounds(t *Token, ancestors []Token, action Action, from *
 			return denied
 		}
 	}
-	if t.Kind != KindPublishable && !keepsRestrictions(Restrictions{MintFrom: own.Restrictions.MintFrom}) {
+	// MintFrom is not inherited, so those of the ancestors do not bind what t mints.
+	mints := Restrictions{MintFrom: own.Restrictions.MintFrom}
+	if t.Kind != KindPublishable && mints.loosenedBy(&t.Restrictions) &&
+		(makes || from.Restrictions.loosenedBy(&t.Restrictions)) {
 		return denied
 	}
 	return nil

@@ -855,6 +855,62 @@ func TestAnActorExceedsNoBoundOfItsOwnToken(t *testing.T) {
 	}
 }
 
+// A token that was minted mints by its own MintFrom alone. That of its parent is no bound which an actor with the same
+// one could rely on, when it gets at a secret of the token.
+func TestMintFromOfAParentBindsNothingOfItsChild(t *testing.T) {
+	home := netip.MustParseAddr("10.0.0.1")
+	for name, c := range map[string]struct {
+		actor, child latchkey.Restrictions
+		may          bool
+	}{
+		"the child mints from everywhere": {latchkey.Restrictions{MintFrom: prefixes("10.0.0.0/8")}, latchkey.Restrictions{},
+			false},
+		"the child mints from more": {latchkey.Restrictions{MintFrom: prefixes("10.0.0.0/8")},
+			latchkey.Restrictions{MintFrom: prefixes("8.0.0.0/5")}, false},
+		"the child mints from no more": {latchkey.Restrictions{MintFrom: prefixes("10.0.0.0/8")},
+			latchkey.Restrictions{MintFrom: prefixes("10.1.0.0/16")}, true},
+		"the actor mints from everywhere": {latchkey.Restrictions{}, latchkey.Restrictions{}, true},
+		"addresses of the parent are inherited": {latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8")},
+			latchkey.Restrictions{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := must(latchkey.GenerateKey(nil, 1))
+			w := newWorld(t, func(o *latchkey.Options) { o.Keyring = must(latchkey.NewKeyring(k)) })
+			_, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{readAll()},
+				Restrictions: latchkey.Restrictions{Addresses: prefixes("10.0.0.0/8"), MintFrom: prefixes("10.0.0.0/8")}})
+			child, _ := w.mint(mustVerify(w, latchkey.Presented{Secret: text, Address: home}),
+				latchkey.Narrowing{Restrictions: c.child})
+			_, text = w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: append(admin(), readAll()),
+				Restrictions: c.actor})
+			as := mustAs(w, mustVerify(w, latchkey.Presented{Secret: text, Address: home}))
+			for what, do := range map[string]func() error{
+				"signing secret": func() error { _, err := as.SigningSecret(w.ctx, child.ID); return err },
+				"reveal":         func() error { _, err := as.Reveal(w.ctx, child.ID); return err },
+				"rotate":         func() error { _, err := as.Rotate(w.ctx, child.ID, 0); return err },
+			} {
+				if err := do(); c.may {
+					assert.NoError(t, err, what)
+				} else {
+					assert.ErrorIs(t, err, latchkey.ErrDenied, what)
+				}
+			}
+			// An edit that leaves it as wide as it was is allowed, and a wider one is not.
+			edit := func(from []netip.Prefix) error {
+				_, err := as.Update(w.ctx, child.ID, func(t *latchkey.Token) error {
+					t.Name += "x"
+					t.Restrictions.MintFrom = from
+					return nil
+				})
+				return err
+			}
+			assert.NoError(t, edit(c.child.MintFrom))
+			if len(c.child.MintFrom) > 0 && len(c.actor.MintFrom) > 0 {
+				assert.ErrorIs(t, edit(nil), latchkey.ErrDenied)
+			}
+		})
+	}
+}
+
 func TestANarrowedActorKeepsToItsAddresses(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.key(append(admin(), readAll())...)
