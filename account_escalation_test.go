@@ -1123,13 +1123,16 @@ func (w *escalation) judgeReach(e evaluator, s subject, old, new *records, touch
 		if knowsExceed && e.allows(s, exceed, lk.Path("latchkey", "token", id)) {
 			continue
 		}
+		chain, _ := new.chain(id)
+		if id != a.token && slices.ContainsFunc(chain, func(t lk.Token) bool { return t.ID == a.token }) {
+			to.mints = nil // the actor minted it, and could mint another one
+		}
 		if why := to.farther(from, was); why != "" {
 			w.fail("outlives", "%s: %s: it %s than the actor", a.kind, w.called(id), why)
 		}
 		if why := to.dearer(from); why != "" {
 			w.fail("outlives", "%s: %s: it %s than the actor", a.kind, w.called(id), why)
 		}
-		chain, _ := new.chain(id)
 		bound := slices.ContainsFunc(chain, func(t lk.Token) bool { return t.ID == a.token })
 		if !bound && a.kind != "update token" && (from.idle || from.limited()) {
 			w.fail("outlives", "%s of %s by a token with limits, or one that ends when it is not used", a.kind, w.called(id))

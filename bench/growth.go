@@ -121,11 +121,11 @@ func (c curve) most() float64 {
 // growthText is above the tables of GROWTH.md.
 var growthText = fmt.Sprintf(`
 The exponent e fits the times by size^e, with its standard error. Work on all of them, such as a whole listing, may
-have an exponent of 1: it is linear. Work on one of them should have none: up to %.1f it is said to be steady. Above %.1f
-it is super-linear. A control is the same work on a table that does nothing but keep as many records. Its exponent is
-what the machine adds: the larger a table is, the less of it is in the caches. Work that exceeds these bounds, and the
-exponent of its control by at most %.1f, grows as the control. A dash stands for work that would have taken longer than %s
-by its growth so far.
+have an exponent of 1: it is linear. Work on one of them should have none: up to %.1f it is said to be steady. Above
+%.1f it is super-linear. A control is the same work on a table that does nothing but keep as many records. Its exponent
+is what the machine adds: the larger a table is, the less of it is in the caches. Work that exceeds these bounds, and
+the exponent of its control by at most %.1f, grows as the control. A dash stands for work that would have taken longer
+than %s by its growth so far.
 `, steady, superLinear, besideBare, longest)
 
 // The exponents from which on a cost is said to grow. One that is steady may grow by some hundredths: the larger a

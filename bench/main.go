@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags.IntVar(&b.tokens, "tokens", 10_000_000,
 		"how many tokens there are at most; 10,000,000 take 6 GB of memory, with -growth 18")
 	flags.IntVar(&b.rows, "rows", 1_000_000, "with -growth: how many tokens are in SQLite at most")
-	flags.BoolVar(&b.growth, "growth", false, "measure what grows, and write GROWTH.md: some fifteen minutes")
+	flags.BoolVar(&b.growth, "growth", false, "measure what grows, and write GROWTH.md: half an hour")
 	dir := flags.String("dir", ".", "the directory of RESULTS.md; the repository is the one above it")
 	list := flags.Bool("list", false, "list the subjects")
 	if err := flags.Parse(args); err != nil {
