@@ -115,7 +115,7 @@ type bareMaps struct {
 type bareRecord struct {
 	id     string
 	digest [sha256.Size]byte
-	rest   [256]byte
+	_      [256]byte // as much as a token has besides
 }
 
 func newBareMaps(context.Context) (bare, func(), error) {
