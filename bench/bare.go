@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -39,14 +37,12 @@ func (g *grower) controls(p *population, name string, open func(ctx context.Cont
 	if err != nil {
 		return err
 	}
-	all, odd := make([]int, n), make([]int, 0, n/2)
-	for i := range all {
-		if all[i] = i; i%2 == 1 {
-			odd = append(odd, i)
-		}
+	odd := make([]int, 0, n/2)
+	for i := 1; i < n; i += 2 {
+		odd = append(odd, i)
 	}
 	work := func(w string) string { return control + name + ", " + w }
-	if err := g.once(work(bareWrite), n, func() error { return b.write(ctx, p, all) }); err != nil {
+	if err := g.once(work(bareWrite), n, func() error { return b.write(ctx, p, upTo(n)) }); err != nil {
 		return err
 	}
 	if err := g.once(work(bareAll), n, func() error {
@@ -61,10 +57,11 @@ func (g *grower) controls(p *population, name string, open func(ctx context.Cont
 	if err := g.once(work(bareRemove), n, func() error { return b.remove(ctx, p, odd) }); err != nil {
 		return err
 	}
-	if left, err := b.all(ctx, p); err != nil || left != n-len(odd) {
-		return fmt.Errorf("%d are left of %d, not half of them: %w", left, n, err)
+	left, err := b.all(ctx, p)
+	if err == nil && left != n-len(odd) {
+		err = fmt.Errorf("%d are left of %d, not half of them", left, n)
 	}
-	return nil
+	return err
 }
 
 // lookUps measures a Go map that is asked in no order, as the tokens of a store are. What is looked up first is kept in
@@ -73,11 +70,7 @@ func (g *grower) lookUps(p *population) error {
 	n := len(p.ids)
 	b, _, _ := newBareMaps(g.b.ctx)
 	m := b.(*bareMaps)
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	if err := m.write(g.b.ctx, p, all); err != nil {
+	if err := m.write(g.b.ctx, p, upTo(n)); err != nil {
 		return err
 	}
 	kept := map[[sha256.Size]byte]*bareRecord{}
@@ -153,18 +146,9 @@ func (m *bareMaps) remove(_ context.Context, p *population, which []int) error {
 type bareTable struct{ db *sql.DB }
 
 func newBareTable(ctx context.Context) (b bare, stop func(), err error) {
-	dir, err := os.MkdirTemp("", "latchkey-bare-")
-	if err != nil {
-		return nil, func() {}, err
-	}
-	stop = func() { os.RemoveAll(dir) }
-	db, err := openSQLite(filepath.Join(dir, "bare.db"))
+	db, stop, err := newDatabase()
 	if err != nil {
 		return nil, stop, err
-	}
-	stop = func() {
-		db.Close()
-		os.RemoveAll(dir)
 	}
 	_, err = db.ExecContext(ctx, `
 		CREATE TABLE bare (digest BLOB NOT NULL PRIMARY KEY, id TEXT NOT NULL, rest BLOB NOT NULL) STRICT, WITHOUT ROWID;

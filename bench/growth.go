@@ -44,36 +44,46 @@ var growthSubjects = []subject{
 
 // newSQLite opens a store on a new file. The caller calls close in any case.
 func newSQLite(ctx context.Context) (s latchkey.Store, close func(), err error) {
+	db, closeDB, err := newDatabase()
+	if err != nil {
+		return nil, closeDB, err
+	}
+	if err := sqlstore.Migrate(ctx, db, latchkey.SQLite); err != nil {
+		return nil, closeDB, err
+	}
+	store, err := sqlstore.New(ctx, db, latchkey.SQLite, nil)
+	if err != nil {
+		return nil, closeDB, err
+	}
+	return store, func() {
+		store.Close()
+		closeDB()
+	}, nil
+}
+
+// newDatabase opens a new file of SQLite with the settings of docs/operations.md. The caller calls close in any case.
+func newDatabase() (db *sql.DB, close func(), err error) {
 	dir, err := os.MkdirTemp("", "latchkey-growth-")
 	if err != nil {
 		return nil, func() {}, err
 	}
-	close = func() { os.RemoveAll(dir) }
-	db, err := openSQLite(filepath.Join(dir, "growth.db"))
-	if err != nil {
-		return nil, close, err
-	}
-	close = func() {
-		db.Close()
+	db, err = sql.Open("sqlite", "file:"+filepath.Join(dir, "growth.db")+
+		"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
+	return db, func() {
+		if db != nil {
+			db.Close()
+		}
 		os.RemoveAll(dir)
-	}
-	if err := sqlstore.Migrate(ctx, db, latchkey.SQLite); err != nil {
-		return nil, close, err
-	}
-	store, err := sqlstore.New(ctx, db, latchkey.SQLite, nil)
-	if err != nil {
-		return nil, close, err
-	}
-	return store, func() {
-		store.Close()
-		db.Close()
-		os.RemoveAll(dir)
-	}, nil
+	}, err
 }
 
-// openSQLite opens a database with the settings of docs/operations.md.
-func openSQLite(file string) (*sql.DB, error) {
-	return sql.Open("sqlite", "file:"+file+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
+// upTo returns the numbers below n.
+func upTo(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // control begins the name of work on a bare table.
@@ -108,6 +118,18 @@ func (c curve) verdict(bare float64) (slope, spread float64, verdict string) {
 		return slope, spread, "**grows**"
 	}
 	return slope, spread, "steady"
+}
+
+// slopeOver is the exponent of a curve over some of its sizes.
+func (c curve) slopeOver(sizes []float64) float64 {
+	var x, y []float64
+	for i := range c.x {
+		if slices.Contains(sizes, c.x[i]) {
+			x, y = append(x, c.x[i]), append(y, c.y[i])
+		}
+	}
+	slope, _ := measure.Slope(x, y)
+	return slope
 }
 
 // most is the exponent that needs no explanation.
@@ -165,7 +187,7 @@ func curveTable(curves []curve) string {
 		bare := math.NaN()
 		for _, k := range curves {
 			if c.beside != "" && strings.HasPrefix(k.work, control) && strings.HasSuffix(k.work, ", "+c.beside) {
-				bare, _ = measure.Slope(k.x, k.y)
+				bare = k.slopeOver(c.x)
 			}
 		}
 		slope, spread, verdict := c.verdict(bare)
@@ -340,11 +362,7 @@ func (g *grower) tokens(store latchkey.Store, p *population) error {
 	opts := withinASecond
 	p.store, p.keys = store, latchkey.New(store, &opts)
 	defer func() { _ = p.keys.Close(context.Background()) }()
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	if err := g.once(writeAll, n, func() error { return p.write(ctx, all) }); err != nil {
+	if err := g.once(writeAll, n, func() error { return p.write(ctx, upTo(n)) }); err != nil {
 		return err
 	}
 	acme := p.keys.For(owner)

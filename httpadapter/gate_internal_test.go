@@ -69,7 +69,7 @@ func TestGateTellsUnknownAddressesFromTheZeroAddress(t *testing.T) {
 	t.Error("they always have the same slot")
 }
 
-// What a host refuses by its own judgement is reported once for each error.
+// What a host refuses by its own judgement is reported with its reason. A failure is no refusal.
 func TestRefusalsOfTheHostAreReported(t *testing.T) {
 	var heard []string
 	keys := latchkey.New(memstore.New(nil), &latchkey.Options{Observer: latchkey.Observer{
