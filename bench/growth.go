@@ -381,7 +381,7 @@ func (g *grower) tokens(store latchkey.Store, p *population) error {
 	}); err != nil {
 		return err
 	}
-	r := rand.New(rand.NewPCG(uint64(n), 7))
+	r := rand.New(rand.NewPCG(7, 7))
 	if err := g.each(n, false, measure.Side{Name: "list a page of 100, anywhere", Run: func(times int) error {
 		for range times {
 			at := r.IntN(n - 101)

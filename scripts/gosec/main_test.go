@@ -152,7 +152,7 @@ func TestLists(t *testing.T) {
 
 // maxExceptions is how many findings may be called no mistake. It is lowered when an entry goes, and never raised
 // without a review of each new reason.
-const maxExceptions = 329
+const maxExceptions = 328
 
 // Each entry of the list is of a line that is in its file, and the list does not grow unseen.
 func TestTheListIsInStep(t *testing.T) {
