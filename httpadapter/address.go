@@ -145,7 +145,6 @@ func parseHop(s string) (addr netip.Addr, ok bool) {
 	if a := parseAddr(s); a.IsValid() {
 		return a, true
 	}
-	name, port := s, ""
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		inner, rest, closed := strings.Cut(inner, "]")
 		a, err := netip.ParseAddr(inner)
@@ -154,9 +153,8 @@ func parseHop(s string) (addr netip.Addr, ok bool) {
 		}
 		return a.Unmap().WithZone(""), true
 	}
-	if at := strings.IndexByte(s, ':'); at >= 0 {
-		name, port = s[:at], s[at:]
-	}
+	name, _, _ := strings.Cut(s, ":")
+	port := s[len(name):]
 	if port != "" && !isNodePort(port) {
 		return netip.Addr{}, false
 	}

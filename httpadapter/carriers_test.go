@@ -147,6 +147,8 @@ func TestFindInEveryCarrier(t *testing.T) {
 		{"cookie behind quotes of the line before", cookie, get("/", "Cookie", `a="b`, "Cookie", "__Host-key=K"), "", bad},
 		{"cookie behind quotes that begin after a comma", cookie, get("/", "Cookie", `a=b, c="; __Host-key=K`), "", bad},
 		{"cookie behind quotes of one reading", cookie, get("/", "Cookie", `a=b, c="; d="e; __Host-key=K`), "", bad},
+		{"cookie without a name", header, get("/", "Cookie", "=K"), "", none},
+		{"cookie between quotes of another", cookie, get("/", "Cookie", `x="a; y=b; __Host-key=K`), "", bad},
 		{"cookie, percent", cookie, get("/", "Cookie", "__Host-key=%4B"), "", bad},
 		{"cookie, space", cookie, get("/", "Cookie", "__Host-key=a b"), "", bad},
 		{"cookie, comma", cookie, get("/", "Cookie", "__Host-key=a,b"), "", bad},
@@ -286,6 +288,10 @@ func TestOrigins(t *testing.T) {
 			}
 		})
 	}
+	nameless := request("POST", "Cookie", "key=K", "Origin", "null")
+	nameless.Host = "" // HTTP/1.0
+	_, err := cookie.Find(nameless)
+	require.ErrorIs(t, err, ErrCrossOrigin, "an origin without a host is not that of a request without one")
 	for _, twice := range []string{"Sec-Fetch-Site", "Origin"} {
 		_, err := cookie.Find(request("GET", "Cookie", "key=K", twice, "same-origin", twice, "same-origin"))
 		require.ErrorIs(t, err, ErrBadRequest)
@@ -361,11 +367,17 @@ func TestCarriersThatContradictThemselves(t *testing.T) {
 		require.Contains(t, said, "httpadapter: Options.Carriers")
 		require.Contains(t, said, text)
 	}
+	// What is set without a carrier is not taken for nothing, which means Bearer.
+	for _, c := range []Carriers{{BasicOther: []string{"api"}}, {BasicQuiet: true}, {CookieAlone: true},
+		{TrustedOrigins: []string{"https://a.example"}}} {
+		require.Contains(t, panicText(func() { New(keys, &Options{Carriers: c}) }), "reads no carrier", "%+v", c)
+	}
 	for _, c := range []Carriers{
 		{Headers: []string{"X-API-Key", "Api-Key", "key"}},
 		{Basic: BasicUser, BasicOther: []string{"", "é"}, TrustedOrigins: []string{"https://a.example", "http://[::1]:8080"}},
 		{Bearer: true, Basic: BasicIgnored},
 		{Cookie: "__Host-key", CookieAlone: true},
+		{Query: []string{"a"}},
 		{Query: []string{"a", "b"}},
 	} {
 		require.NotPanics(t, func() { New(keys, &Options{Carriers: c}) })

@@ -78,10 +78,7 @@ func ForbidStoring(h http.Header) {
 
 // isB64Token reports whether s is 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=" (RFC 6750 §2.1).
 func isB64Token(s string) bool {
-	body := s
-	for len(body) > 0 && body[len(body)-1] == '=' {
-		body = body[:len(body)-1]
-	}
+	body := strings.TrimRight(s, "=")
 	return body != "" && allIn(&b64Chars, body)
 }
 

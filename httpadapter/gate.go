@@ -158,9 +158,7 @@ func (g *Gate) allocate() {
 // now returns the time in ns, counting only steps forward: setting the clock back blocks nothing. g.mu must be held.
 func (g *Gate) now() int64 {
 	t := g.clock()
-	if step := t.Sub(g.last); step > 0 {
-		g.elapsed += int64(step)
-	}
+	g.elapsed += max(0, int64(t.Sub(g.last)))
 	g.last = t
 	return g.elapsed
 }

@@ -52,6 +52,24 @@ func TestGateLetsInWhatRefusalsAreLeftFor(t *testing.T) {
 	})
 }
 
+// One that waits alone is let in, too.
+func TestGateLetsInTheLastThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(latchkey.Rate{Count: 1, Per: time.Hour, Burst: 1}, nil)
+		require.NoError(t, g.enter(t.Context(), 7))
+		require.NoError(t, g.enter(t.Context(), 7))
+		entered := false
+		go func() { entered = g.enter(t.Context(), 7) == nil }()
+		synctest.Wait()
+		require.False(t, entered, "no refusal is left")
+		g.leave(7, false)
+		synctest.Wait()
+		require.True(t, entered)
+		g.leave(7, true)
+		g.leave(7, true)
+	})
+}
+
 // A refusal costs its whole part of the time, rounded up.
 func TestGateRoundsTimeUp(t *testing.T) {
 	require.EqualValues(t, 20_333_333_334, NewGate(latchkey.Rate{Count: 3, Per: 61 * time.Second, Burst: 1}, nil).step)
@@ -88,6 +106,7 @@ func TestRefusalsOfTheHostAreReported(t *testing.T) {
 		{latchkey.ErrUnavailable, nil},
 		{latchkey.ErrNotFound, nil},
 		{errors.New("a failure"), nil},
+		{errors.Join(&latchkey.FaultError{}, latchkey.ErrDenied), nil},
 		{nil, nil},
 	} {
 		heard = nil

@@ -44,6 +44,7 @@ func TestIdentify(t *testing.T) {
 		"signed in, a program's page":           {&ann, "POST", append(cross[:4:4], "Authorization", "Bearer x"), 200},
 		"signed in, Basic from another page":    {&ann, "POST", append(cross[:4:4], "Authorization", "Basic eDp5"), 403},
 		"signed in, a header with two readings": {&ann, "POST", []string{"Authorization", "Bearer"}, 200},
+		"signed in, a malformed header":         {&ann, "POST", []string{"Authorization", "Bea\x01rer x"}, 400},
 		"another owner's":                       {new(given(keys, "other")), "POST", nil, 401},
 		"another Manager's":                     {new(given(latchkey.New(memstore.New(nil), nil), "acme")), "POST", nil, 401},
 		"the zero Access":                       {new(latchkey.Access{}), "POST", nil, 401},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/adapters"
 )
 
 type slowDown time.Duration
@@ -85,6 +88,33 @@ func TestProblemOf(t *testing.T) {
 	require.Empty(t, ProblemOf(&latchkey.RepeatedError{Object: "7", Other: true}).Object)
 	for _, status := range []int{0, 200, 302, 399, 500, 503} {
 		require.Panics(t, func() { _ = Refusal(Problem{Status: status}, nil) }, status)
+	}
+	for _, status := range []int{400, 499} {
+		require.Equal(t, status, ProblemOf(Refusal(Problem{Status: status}, nil)).Status)
+	}
+}
+
+// A hint is for the operator: what the caller sent has none.
+func TestHintsAreOfTheHostsOwnRules(t *testing.T) {
+	require.Contains(t, hint(&latchkey.ConditionError{OfRule: true, Unknown: true}), "correct the name")
+	require.Contains(t, hint(&latchkey.ConditionError{OfRule: true}), "fits the type")
+	require.Empty(t, hint(&latchkey.ConditionError{Unknown: true}))
+	require.Empty(t, hint(&latchkey.ConditionError{}))
+	require.Contains(t, hint(&latchkey.FaultError{}), "allows nothing")
+	require.Empty(t, hint(latchkey.ErrUnavailable))
+}
+
+// The log tells the address that asks as a proxy and is none. It tells nothing of other refusals.
+func TestWhoAsksWithoutBeingAProxyIsTold(t *testing.T) {
+	for err, told := range map[error]bool{
+		fmt.Errorf("%w: %w", latchkey.ErrDenied, adapters.ErrNotProxy): true, latchkey.ErrDenied: false} {
+		var log strings.Builder
+		for _, logger := range []*slog.Logger{nil, slog.New(slog.NewTextHandler(&log, nil))} {
+			out := httptest.NewRecorder()
+			New(newKeys(), &Options{Logger: logger}).WriteError(out, get("/"), err)
+			require.Equal(t, http.StatusForbidden, out.Code)
+		}
+		require.Equal(t, told, strings.Contains(log.String(), "Options.Proxies"), "%v", err)
 	}
 }
 

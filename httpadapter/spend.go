@@ -82,9 +82,9 @@ func setQuotaHeaders(h http.Header, quotas []latchkey.Quota, meter string, n lat
 	if n == 0 || least.Per == "" {
 		return
 	}
-	now := time.Now()
-	if in > 0 {
-		now = resets.Add(-in) // by the Manager's clock
+	now := resets.Add(-max(in, 1)) // by the Manager's clock, within the period of least
+	if resets.IsZero() {
+		now = time.Now()
 	}
 	names := []string{policyName(meter, least)}
 	list := []latchkey.Quota{least}
@@ -94,8 +94,8 @@ func setQuotaHeaders(h http.Header, quotas []latchkey.Quota, meter string, n lat
 		switch {
 		case i < 0:
 			names, list = append(names, name), append(list, q)
-		case i > 0 && q.Amount < list[i].Amount:
-			list[i] = q
+		case i > 0:
+			list[i].Amount = min(list[i].Amount, q.Amount)
 		}
 	}
 	for i, q := range list {

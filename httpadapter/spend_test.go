@@ -64,6 +64,8 @@ func TestSpend(t *testing.T) {
 			`"api-day";q=0;w=86400`, `"api-day";r=0;t=54000`, "54000", "over-limit"},
 		{"nothing", []latchkey.Quota{{Per: latchkey.Day}}, 1, []int{402}, `"api-day";q=0;w=86400`, `"api-day";r=0`, "",
 			"over-limit"},
+		{"more than a whole month has", []latchkey.Quota{{Amount: 2, Per: latchkey.Month}}, 3, []int{402},
+			`"api-month";q=0;w=2592000`, `"api-month";r=0`, "", "over-limit"},
 		{"too large for a header", []latchkey.Quota{{Amount: math.MaxInt64, Per: latchkey.Forever}}, 1, []int{204},
 			`"api-forever";q=999999999999999`, `"api-forever";r=999999999999999`, "", ""},
 		{"free", []latchkey.Quota{{Per: latchkey.Day}}, 0, []int{204}, "", "", "", ""},
@@ -103,6 +105,15 @@ func TestSpendBesideARate(t *testing.T) {
 	require.Equal(t, `"token";q=60;w=60, "api-day";q=2;w=86400, "api-hour";q=40;w=3600`,
 		out.Header().Get("RateLimit-Policy"))
 	require.Equal(t, `"token";r=59;t=1, "api-day";r=1;t=54000`, out.Header().Get("RateLimit"))
+
+	// Of two with one name that are not the one that has least left, the smaller is told, whichever is whose.
+	require.NoError(t, w.acme.Configure(ctx, func(o *latchkey.Owner) error {
+		o.Limits.Quotas[1].Amount = 30
+		return nil
+	}))
+	out = request(h, "GET", "/", token)
+	require.Equal(t, `"token";q=60;w=60, "api-day";q=2;w=86400, "api-hour";q=30;w=3600`,
+		out.Header().Get("RateLimit-Policy"))
 }
 
 func TestNamesOfPoliciesAreEscaped(t *testing.T) {

@@ -102,7 +102,7 @@ func (t *template) appendTo(b []byte, r *http.Request, opts *Options) ([]byte, e
 		if reason := ambiguity(value, r, opts); reason != "" {
 			return nil, &requestError{field: s.text, reason: reason}
 		}
-		b = appendValue(b, value)
+		b = append(b, latchkey.Path(value)...)
 	}
 	return b, nil
 }
@@ -118,17 +118,6 @@ func isPlain(value string) bool {
 		}
 	}
 	return value != ""
-}
-
-// appendValue appends a value as the one segment that [latchkey.Path] makes of it. The value has no segment that is
-// empty, "." or "..".
-func appendValue(b []byte, value string) []byte {
-	for i := range len(value) {
-		if c := value[i]; c == '%' || c == '/' || c == '*' || c == 0 || c >= utf8.RuneSelf {
-			return append(b, latchkey.Path(value)...)
-		}
-	}
-	return append(b, value...) // Path changes nothing
 }
 
 // pathValue returns the value of a wildcard. ok is false if the route has no wildcard of that name. Request.PathValue
