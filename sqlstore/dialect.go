@@ -101,8 +101,8 @@ type dialect struct {
 	ifAbsent string
 	// insertOrFail begins an INSERT in a transaction that is undone if any row fails.
 	insertOrFail string
-	// rowList comes before a list of rows in "(a, b) IN (…)".
-	rowList string
+	// listsRows: rows are found by "(a, b) IN ((?, ?), …)". Otherwise inRows writes each row out.
+	listsRows bool
 	// writeID lists the values of the row of a Write's ID: its owner, its id, 0, its time.
 	writeID string
 	// onConflictUpdate ends an INSERT that updates the row which has the key. The row not inserted is "excluded".
@@ -212,6 +212,18 @@ func (t *transaction) orLost(ctx context.Context, err error) error {
 }
 
 // maxRestore is how long resetting a connection may take. After that the connection is dropped.
+// inRows returns the condition that some columns have the values of one of n rows. Its arguments are the rows, one after
+// the other. SQLite that has statistics of some ten million rows looks for "(a, b) IN (VALUES …)" by a alone, and goes
+// through all records of an owner; so each row is an alternative there, which it looks for by an index of its own.
+func (d *dialect) inRows(columns string, n int) string {
+	if d.listsRows {
+		row := `(?` + strings.Repeat(`, ?`, strings.Count(columns, ",")) + `)`
+		return `(` + columns + `) IN (` + row + strings.Repeat(`, `+row, n-1) + `)`
+	}
+	row := `(` + strings.ReplaceAll(columns, ", ", " = ? AND ") + ` = ?)`
+	return `(` + row + strings.Repeat(` OR `+row, n-1) + `)`
+}
+
 const maxRestore = 5 * time.Second
 
 // beginReadCommitted starts a transaction of an engine with many writers. It sets the isolation, because the host's

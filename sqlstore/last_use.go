@@ -104,7 +104,6 @@ func (t *tx) raiseLastUsedCases(last []lastUse) error {
 			}
 		}
 		size = len(part)
-		in := ` IN (` + t.dialect().rowList + `(?, ?)` + strings.Repeat(`, (?, ?)`, size-1) + `)`
 		pairs := make([]any, 0, 2*size)
 		// Each of these holds the arguments of one CASE.
 		var at, packed, own, ownAt, from []any
@@ -117,7 +116,7 @@ func (t *tx) raiseLastUsedCases(last []lastUse) error {
 			secrets = secrets || len(l.digest) > 0
 		}
 		when := strings.Repeat(` WHEN ? THEN ?`, size) + ` END`
-		_, err := t.exec(`UPDATE latchkey_tokens SET used = CASE id`+when+` WHERE (owner, id)`+in+`
+		_, err := t.exec(`UPDATE latchkey_tokens SET used = CASE id`+when+` WHERE `+t.dialect().inRows("owner, id", size)+`
 			AND (used IS NULL OR used < CASE id`+when+`)`, slices.Concat(at, pairs, at)...)
 		if err != nil {
 			return err
@@ -125,8 +124,9 @@ func (t *tx) raiseLastUsedCases(last []lastUse) error {
 		given := `CASE token_id` + when
 		raised := t.dialect().concat(given, `COALESCE(substr(found, 9), '')`)
 		older := `substr(found, 1, 8) < ` + given
+		in := t.dialect().inRows("owner, token_id", size)
 		if !secrets {
-			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+raised+` WHERE (owner, token_id)`+in+` AND `+older,
+			_, err = t.exec(`UPDATE latchkey_secrets SET found = `+raised+` WHERE `+in+` AND `+older,
 				slices.Concat(packed, pairs, packed)...)
 		} else {
 			// used comes after used_from: MySQL assigns from left to right, and a later expression sees the new value.
@@ -135,7 +135,7 @@ func (t *tx) raiseLastUsedCases(last []lastUse) error {
 				used_from = CASE WHEN `+newer+` THEN `+given+` ELSE used_from END,
 				used = CASE WHEN `+newer+` THEN `+given+` ELSE used END,
 				found = CASE WHEN `+older+` THEN `+raised+` ELSE found END
-				WHERE (owner, token_id)`+in+` AND (`+older+` OR `+newer+`)`,
+				WHERE `+in+` AND (`+older+` OR `+newer+`)`,
 				slices.Concat(own, ownAt, from, own, ownAt, ownAt, packed, packed, pairs, packed, own, ownAt)...)
 		}
 		if err != nil {

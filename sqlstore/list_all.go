@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -71,7 +70,7 @@ func (s *Store) Unused(ctx context.Context, q latchkey.UnusedQuery) (page []latc
 		args = append(args, t.Owner, t.ID)
 	}
 	page, err = s.readTokensOfAll(ctx, what, `SELECT t.owner, `+tokenColumns+` FROM latchkey_tokens t
-		WHERE (t.owner, t.id) IN (`+s.dialect.rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`, len(found)-1)+`)
+		WHERE `+s.dialect.inRows("t.owner, t.id", len(found))+`
 		ORDER BY t.owner, t.id`, args)
 	if err != nil {
 		return nil, "", err

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"database/sql"
-	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey"
@@ -140,8 +139,7 @@ func (t *mintTx) readLive(plans []*plan) error {
 	for _, key := range list {
 		args = append(args, key.owner, key.id)
 	}
-	return t.each(selectLive+`(owner, parent) IN (`+t.dialect().rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`,
-		len(list)-1)+`)`,
+	return t.each(selectLive+t.dialect().inRows("owner, parent", len(list)),
 		args, func(rows *sql.Rows) error {
 			var key ownedID
 			row := &liveRow{}

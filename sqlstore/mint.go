@@ -183,8 +183,7 @@ func (t *mintTx) lockRecords(table, dead string, keys map[ownedID]bool, lock str
 		args = append(args, key.owner, key.id)
 	}
 	return t.each(`SELECT owner, id, version, CASE WHEN `+dead+` THEN 1 ELSE 0 END FROM `+table+`
-		WHERE (owner, id) IN (`+t.dialect().rowList+`(?, ?)`+strings.Repeat(`, (?, ?)`, len(list)-1)+`) ORDER BY owner, id`+
-		lock, args,
+		WHERE `+t.dialect().inRows("owner, id", len(list))+` ORDER BY owner, id`+lock, args,
 		func(rows *sql.Rows) error {
 			var key ownedID
 			var dead int64

@@ -41,6 +41,7 @@ var mysql = dialect{
 	bulkRows:      1024, // of at most 18 columns: a statement takes 65,535 values
 	interruptible: true,
 	prepares:      true,
+	listsRows:     true,
 	forUpdate:     ` FOR UPDATE`,
 	forShare:      ` LOCK IN SHARE MODE`,
 	forUpdateSkip: ` FOR UPDATE SKIP LOCKED`,

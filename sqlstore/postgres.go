@@ -43,6 +43,7 @@ var postgres = dialect{
 	waitsForReplicas: true,
 	interruptible:    true,
 	numbered:         true,
+	listsRows:        true,
 	primaryOnly:      strings.NewReplacer(epochWhere, epochWhere+notStandby, epochWhereE, epochWhereE+notStandby),
 	forUpdate:        ` FOR UPDATE`,
 	forShare:         ` FOR SHARE`,

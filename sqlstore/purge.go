@@ -194,7 +194,6 @@ func (p *purge) remove(query, table, column string, args ...any) error {
 // deleteAll deletes rows by their n keys. Row counts are powers of two up to 64, so that there are few statement texts.
 // If each key is one row, all rows must exist.
 func (t *tx) deleteAll(table, columns string, n int, each bool, key func(i int) []any) error {
-	row := `(?` + strings.Repeat(`, ?`, strings.Count(columns, ",")) + `)`
 	for size, i := 64, 0; i < n; i += size {
 		for size > n-i {
 			size /= 2
@@ -203,8 +202,7 @@ func (t *tx) deleteAll(table, columns string, n int, each bool, key func(i int) 
 		for j := range size {
 			args = append(args, key(i+j)...)
 		}
-		removed, err := t.exec(`DELETE FROM `+table+` WHERE (`+columns+`) IN (`+t.dialect().rowList+row+
-			strings.Repeat(`, `+row, size-1)+`)`, args...)
+		removed, err := t.exec(`DELETE FROM `+table+` WHERE `+t.dialect().inRows(columns, size), args...)
 		if err == nil && each && removed != int64(size) {
 			err = fmt.Errorf("%d rows of %s were removed instead of %d", removed, table, size)
 		}

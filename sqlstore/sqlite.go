@@ -39,7 +39,6 @@ var sqlite = dialect{
 	groupCommit:      true,
 	prepares:         true,
 	insertOrFail:     `INSERT OR FAIL`, // it needs no statement journal
-	rowList:          `VALUES `,
 	writeID:          `?, ?, 0, ?`,
 	ifAbsent:         ` ON CONFLICT DO NOTHING`,
 	onConflictUpdate: func(key, set string) string { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` + set },
