@@ -125,6 +125,26 @@ func TestDown(t *testing.T) {
 	assert.Greater(t, failed, 20)
 }
 
+// A test chooses which calls fail.
+func TestFail(t *testing.T) {
+	kit := latchkeytest.New(t, nil)
+	acme := kit.For("acme")
+	var calls []string
+	kit.Store.Fail(func(call string) error {
+		if calls = append(calls, call); call == "Write" {
+			return latchkey.ErrUnavailable
+		}
+		return nil
+	})
+	_, err := acme.CreateRole(t.Context(), latchkey.Role{Name: "reader"})
+	assert.ErrorIs(t, err, latchkey.ErrUnavailable)
+	assert.Contains(t, calls, "Write")
+	kit.Store.Fail(nil)
+	list, err := acme.RolesPage(t.Context(), latchkey.RoleQuery{})
+	assert.NoError(t, err)
+	assert.Empty(t, list.Items, "the call did nothing")
+}
+
 // A program whose ids are of the real time sets the clock of the Kit to it.
 func TestAKitOfTheRealTime(t *testing.T) {
 	spec := func() latchkey.Spec {
