@@ -10,25 +10,29 @@ import (
 	"github.com/latchkey-go/latchkey/storetest"
 )
 
+// Sampled: the file that the documentation recommends runs every case, and the others divide them. LONG=1 runs every case
+// on each.
 func TestSQLiteConformance(t *testing.T) {
+	parts := harness.Parts("modernc", 3)
 	t.Run("file, WAL", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) latchkey.Store {
-			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewFile(t))))
+			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewMigratedFile(t))))
 		})
 	})
 	t.Run("file, nothing set", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) latchkey.Store {
-			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, "file:"+harness.NewFile(t)))
+		harness.RunCases(t, parts[0], func(t *testing.T) latchkey.Store {
+			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, "file:"+harness.NewMigratedFile(t)))
 		})
 	})
 	t.Run("two files, two feeds", func(t *testing.T) {
 		file := func(t *testing.T) latchkey.Store {
-			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewFile(t))))
+			return harness.OpenSQLiteStore(t, harness.OpenSQLite(t, harness.WAL(harness.NewMigratedFile(t))))
 		}
-		storetest.Run(t, func(t *testing.T) latchkey.Store { return storetest.NewFeeds(file(t), file(t)) })
+		harness.RunCases(t, parts[1],
+			func(t *testing.T) latchkey.Store { return storetest.NewFeeds(file(t), file(t)) })
 	})
 	t.Run("shared memory", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) latchkey.Store {
+		harness.RunCases(t, parts[2], func(t *testing.T) latchkey.Store {
 			db := harness.OpenSQLite(t, "file:"+uuid.NewString()+"?mode=memory&cache=shared")
 			db.SetMaxIdleConns(4) // the database lives as long as one connection does
 			return harness.OpenSQLiteStore(t, db)

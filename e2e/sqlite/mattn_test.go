@@ -21,14 +21,17 @@ import (
 	"github.com/latchkey-go/latchkey/storetest"
 )
 
+// Sampled: see TestSQLiteConformance.
 func TestMattnConformance(t *testing.T) {
 	t.Run("file, WAL", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) latchkey.Store {
-			return harness.Mattn.Store(t, harness.MattnWAL(harness.NewFile(t)))
+			return harness.Mattn.Store(t, harness.MattnWAL(harness.NewMigratedFile(t)))
 		})
 	})
 	t.Run("file, nothing set", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) latchkey.Store { return harness.Mattn.Store(t, "file:"+harness.NewFile(t)) })
+		harness.RunCases(t, harness.Parts("mattn", 3)[0], func(t *testing.T) latchkey.Store {
+			return harness.Mattn.Store(t, "file:"+harness.NewMigratedFile(t))
+		})
 	})
 }
 

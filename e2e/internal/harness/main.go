@@ -3,11 +3,15 @@ package harness
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +22,9 @@ import (
 // from its TestMain. A process that a test started from its own binary calls it too, and has nothing to stop.
 func Main(m *testing.M) {
 	code := m.Run()
+	if code != 0 && seeded.Load() {
+		fmt.Printf("SEED=%d draws the same samples\n", Seed())
+	}
 	stopAll()
 	os.Exit(code)
 }
@@ -88,8 +95,37 @@ func Eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// Sampled reports whether to try this case, of which there are many: one of each n in a row, chosen at random, or all
-// with LONG=1. The number of cases tried is not random.
+// Seed is what samples are drawn with: the number in SEED, or a random one. Main prints it after a test that failed.
+func Seed() uint64 {
+	seeded.Store(true)
+	return seed()
+}
+
+var (
+	seeded atomic.Bool
+	seed   = sync.OnceValue(func() uint64 {
+		text := os.Getenv("SEED")
+		if text == "" {
+			return rand.Uint64()
+		}
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			panic(fmt.Sprintf("SEED: %v", err))
+		}
+		return n
+	})
+)
+
+// Drawn returns random numbers of Seed for what has that name. They do not depend on what was drawn for another name, so
+// a test that runs alone draws what it drew among others.
+func Drawn(name string) *rand.Rand {
+	hash := fnv.New64a()
+	hash.Write([]byte(name))
+	return rand.New(rand.NewPCG(Seed(), hash.Sum64()))
+}
+
+// Sampled reports whether to try this case, of which there are many: one of each n in a row, drawn, or all with LONG=1.
+// The number of cases tried is not random.
 func Sampled(n int) bool {
 	if os.Getenv("LONG") != "" {
 		return true
@@ -98,7 +134,7 @@ func Sampled(n int) bool {
 	defer samples.mu.Unlock()
 	s := samples.of[n]
 	if s.asked%n == 0 {
-		s.choice = rand.N(n)
+		s.choice = Drawn(fmt.Sprintf("%d of %d", s.asked, n)).IntN(n)
 	}
 	chosen := s.asked%n == s.choice
 	s.asked++

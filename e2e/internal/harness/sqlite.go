@@ -3,7 +3,9 @@ package harness
 import (
 	"context"
 	"database/sql"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,6 +26,37 @@ func WAL(file string) string {
 
 // NewFile returns the path of a file that does not exist, in a folder of the test.
 func NewFile(t testing.TB) string { return filepath.Join(t.TempDir(), "latchkey.db") }
+
+// NewMigratedFile is NewFile with a file that was migrated already. To migrate one takes longer than most tests.
+func NewMigratedFile(t testing.TB) string {
+	t.Helper()
+	content, err := migratedFile()
+	require.NoError(t, err)
+	file := NewFile(t)
+	require.NoError(t, os.WriteFile(file, content, 0o600))
+	return file
+}
+
+var migratedFile = sync.OnceValues(func() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "lk-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	file := filepath.Join(folder, "latchkey.db")
+	db, err := sql.Open("sqlite", "file:"+file)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	if err := sqlstore.Migrate(context.Background(), db, latchkey.SQLite); err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
 
 // OpenSQLite opens a pool that is closed with the test.
 func OpenSQLite(t testing.TB, dsn string) *sql.DB {
