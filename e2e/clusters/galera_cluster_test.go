@@ -204,7 +204,7 @@ func (n *galeraNode) launch(c *galeraCluster, options ...string) error {
 	return n.Serve(c.server, append([]string{"--no-defaults", "--datadir=" + n.data(),
 		"--socket=" + filepath.Join(n.Folder, "s.sock"), "--pid-file=" + filepath.Join(n.Folder, "pid"),
 		"--tmpdir=" + n.temp(), "--skip-name-resolve", "--max-connections=300", smallLog, "--innodb-buffer-pool-size=64M",
-		"--innodb-flush-log-at-trx-commit=2", "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2",
+		"--innodb-flush-log-at-trx-commit=2", "--debug-no-sync", "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2",
 		"--wsrep-on=ON", "--wsrep-provider=" + provider, "--wsrep-cluster-name=latchkey",
 		"--wsrep-cluster-address=gcomm://" + strings.Join(group, ","), "--wsrep-node-name=" + filepath.Base(n.Folder),
 		"--wsrep-node-address=" + n.at(n.group), "--wsrep-sst-method=rsync",
