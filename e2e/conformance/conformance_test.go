@@ -9,41 +9,56 @@ import (
 	"github.com/latchkey-go/latchkey/storetest"
 )
 
-// With the DSN that a host would write, and with settings that change what drivers and engines do beneath.
+// setup is an engine with the settings of a DSN.
+type setup struct {
+	name     string
+	engine   *harness.Engine
+	settings map[string]string
+}
+
+// With the DSN that a host would write, and with settings that change what drivers and engines do beneath. Sampled: every
+// server runs every case with the DSN that a host would write, and a third of them with each of the others. The other
+// set-ups of PostgreSQL divide the cases, so each case runs in one of them. LONG=1 runs every case in every set-up, and
+// SEED=n repeats a draw.
 func TestEnginesConformance(t *testing.T) {
-	type setup struct {
-		name     string
-		engine   *harness.Engine
-		settings map[string]string
+	plain := []setup{{"PostgreSQL", harness.Postgres, nil}, {"MariaDB", harness.MariaDB, nil}}
+	for _, e := range harness.Versions() {
+		plain = append(plain, setup{e.Name, e, nil})
 	}
-	setups := []setup{
-		{"PostgreSQL", harness.Postgres, nil},
+	if slices.Contains(harness.WithTiDB(), harness.TiDB) {
+		plain = append(plain, setup{"TiDB", harness.TiDB, nil})
+	}
+	poolers := []setup{
 		{"PostgreSQL, as behind a pooler", harness.Postgres, map[string]string{
 			"default_query_exec_mode": "simple_protocol", "default_transaction_isolation": "serializable"}},
 		{"PostgreSQL behind pgbouncer", harness.Pgbouncer, nil},
 		{"PostgreSQL 18 behind pgbouncer, another mode of pgx", harness.NewestPooled,
 			map[string]string{"default_query_exec_mode": "exec"}},
-		{"MariaDB", harness.MariaDB, nil},
-		{"MariaDB, all set otherwise", harness.MariaDB,
-			map[string]string{"interpolateParams": "true", "clientFoundRows": "true", "parseTime": "true", "loc": "Local",
-				"innodb_snapshot_isolation": "1", "tx_isolation": "'SERIALIZABLE'", "idle_write_transaction_timeout": "10"}},
 	}
-	for _, e := range harness.Versions() {
-		setups = append(setups, setup{e.Name, e, nil})
+	otherwise := setup{"MariaDB, all set otherwise", harness.MariaDB,
+		map[string]string{"interpolateParams": "true", "clientFoundRows": "true", "parseTime": "true", "loc": "Local",
+			"innodb_snapshot_isolation": "1", "tx_isolation": "'SERIALIZABLE'", "idle_write_transaction_timeout": "10"}}
+
+	t.Logf("SEED=%d draws the same cases for the same set-ups", harness.Seed())
+	for _, c := range plain {
+		conformance(t, c, storetest.Cases())
 	}
-	if slices.Contains(harness.WithTiDB(), harness.TiDB) {
-		setups = append(setups, setup{"TiDB", harness.TiDB, nil})
+	for i, part := range harness.Parts("poolers", len(poolers)) {
+		conformance(t, poolers[i], part)
 	}
-	for _, c := range setups {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			places := c.engine.NewPlaces(t, func(dsn string) string {
-				for setting, value := range c.settings {
-					dsn = c.engine.With(t, dsn, setting, value)
-				}
-				return dsn
-			})
-			storetest.Run(t, func(t *testing.T) latchkey.Store { return places.Store(t) })
+	conformance(t, otherwise, harness.Parts("MariaDB", 3)[0])
+}
+
+// conformance runs cases in a set-up, beside those of others.
+func conformance(t *testing.T, c setup, cases []storetest.Case) {
+	t.Run(c.name, func(t *testing.T) {
+		t.Parallel()
+		places := c.engine.NewPlaces(t, func(dsn string) string {
+			for setting, value := range c.settings {
+				dsn = c.engine.With(t, dsn, setting, value)
+			}
+			return dsn
 		})
-	}
+		harness.RunCases(t, cases, func(t *testing.T) latchkey.Store { return places.Store(t) })
+	})
 }
