@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"hash/maphash"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -106,7 +107,7 @@ var (
 	seed   = sync.OnceValue(func() uint64 {
 		text := os.Getenv("SEED")
 		if text == "" {
-			return rand.Uint64()
+			return maphash.String(maphash.MakeSeed(), "") // a random number
 		}
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
@@ -120,7 +121,7 @@ var (
 // a test that runs alone draws what it drew among others.
 func Drawn(name string) *rand.Rand {
 	hash := fnv.New64a()
-	hash.Write([]byte(name))
+	_, _ = hash.Write([]byte(name))
 	return rand.New(rand.NewPCG(Seed(), hash.Sum64()))
 }
 

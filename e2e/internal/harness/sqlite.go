@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"database/sql"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -55,7 +56,7 @@ var migratedFile = sync.OnceValues(func() ([]byte, error) {
 	if err := db.Close(); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(file)
+	return fs.ReadFile(os.DirFS(folder), filepath.Base(file))
 })
 
 // OpenSQLite opens a pool that is closed with the test.
