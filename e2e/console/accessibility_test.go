@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +20,8 @@ import (
 // inspector looks at a page as it stands: in both themes, narrow and wide.
 type inspector struct {
 	*tab
-	pictures string // a directory; "": none are taken
+	pictures string  // a directory; "": none are taken
+	widths   []int64 // nil: narrow and wide
 }
 
 // faults asks axe-core, with every rule it has, and whether anything is wider than the window.
@@ -61,20 +61,44 @@ func (i *inspector) minted(p *tokenPages) latchkey.Token {
 	return full
 }
 
-var themes, widths = []string{"light", "dark"}, []int64{360, 1600}
+var themes, narrowAndWide = []string{"light", "dark"}, []int64{360, 1600}
+
+// sighting is how a page is looked at.
+type sighting struct {
+	theme string
+	width int64
+}
+
+// sightings returns how the page of that name is looked at: in each theme and at each width. Sampled: which widths go
+// with which theme is drawn, half of them with each. LONG=1 looks at all widths in both, as do pictures.
+func (i *inspector) sightings(name string) (all []sighting) {
+	i.t.Helper()
+	widths := i.widths
+	if widths == nil {
+		widths = narrowAndWide
+	}
+	if i.pictures != "" || os.Getenv("LONG") != "" {
+		for _, theme := range themes {
+			for _, width := range widths {
+				all = append(all, sighting{theme, width})
+			}
+		}
+		return all
+	}
+	for n, at := range harness.Drawn(name).Perm(len(widths)) {
+		all = append(all, sighting{themes[n%len(themes)], widths[at]})
+	}
+	return all
+}
 
 func (i *inspector) inspect(name string) {
 	i.t.Helper()
-	for _, theme := range themes {
-		for _, width := range widths {
-			i.look(theme, width, 900)
-			where := fmt.Sprintf("%s-%s-%d", name, theme, width)
-			require.Empty(i.t, i.faults(), where)
-			if i.pictures != "" {
-				picture, err := chromedp.Run(i.ctx, chromedp.FullScreenshot(100))
-				require.NoError(i.t, err)
-				require.NoError(i.t, os.WriteFile(filepath.Join(i.pictures, where+".png"), picture, 0o644))
-			}
+	for _, s := range i.sightings(name) {
+		i.look(s.theme, s.width, 900)
+		where := fmt.Sprintf("%s-%s-%d", name, s.theme, s.width)
+		require.Empty(i.t, i.faults(), "%s; SEED=%d looks at it so again", where, harness.Seed())
+		if i.pictures != "" {
+			i.picture(where)
 		}
 	}
 }
@@ -84,7 +108,7 @@ func (i *inspector) inspect(name string) {
 func TestConsoleIsAccessible(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+	i := &inspector{tab: newTab(t, harness.Window(t)),
 		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
 
 	// What the inspection is worth: it finds each of these, in each theme and width, and nothing on the page without them.
@@ -96,7 +120,7 @@ func TestConsoleIsAccessible(t *testing.T) {
 		document.querySelector("[type=search]").parentNode.replaceWith(document.createElement("input"));
 		document.querySelector("h1").style.minWidth = "1800px", true`)
 	for _, theme := range themes {
-		for _, width := range widths {
+		for _, width := range narrowAndWide {
 			i.look(theme, width, 900)
 			found := i.faults()
 			require.Len(t, found, 4, "%s, %d px", theme, width)

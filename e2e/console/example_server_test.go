@@ -39,7 +39,7 @@ func TestConsoleWalkThrough(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			harness.BeforeMidnight(t)
 			s := harness.StartServer(t)
-			b := newTab(t, harness.Chromium(t, s))
+			b := newTab(t, harness.Window(t))
 			b.scripts(scripts)
 
 			// 1. Go to the API Tokens page: all tokens, oldest to newest, their secrets hidden.

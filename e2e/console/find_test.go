@@ -101,7 +101,7 @@ func TestConsoleTasksOfADay(t *testing.T) {
 				require.ErrorIs(t, err, latchkey.ErrReferer)
 			}
 			rotated, old := issue("To be rotated", latchkey.Client{})
-			b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+			b := newTab(t, harness.Window(t))
 			b.scripts(scripts)
 			done := func(what string, k *task, most int) {
 				t.Helper()
@@ -271,14 +271,11 @@ func (p *tokenPages) leaky(role latchkey.Role) latchkey.Token {
 
 // TestConsoleFindAndSee inspects the pages that find, tell and end, in both themes, from 360 to 1600 px.
 func TestConsoleFindAndSee(t *testing.T) {
-	old := widths
-	widths = []int64{360, 768, 1280, 1600}
-	defer func() { widths = old }()
 	p := servePages(t)
 	token, role := p.furnish()
 	ctx := t.Context()
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
-		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
+	i := &inspector{tab: newTab(t, harness.Window(t)),
+		pictures: os.Getenv("LATCHKEY_SCREENSHOTS"), widths: []int64{360, 768, 1280, 1600}}
 	if i.pictures != "" {
 		i.pictures = filepath.Join(i.pictures, "find")
 		require.NoError(t, os.MkdirAll(i.pictures, 0o755))

@@ -19,7 +19,7 @@ func TestConsolePictures(t *testing.T) {
 	p := servePages(t)
 	_, role := p.furnish()
 	leaky := p.leaky(role)
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+	i := &inspector{tab: newTab(t, harness.Window(t)),
 		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
 	if i.pictures != "" {
 		i.pictures = filepath.Join(i.pictures, "docs")

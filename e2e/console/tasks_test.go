@@ -36,7 +36,7 @@ func (p *person) tick(selector string) {
 // TestConsoleTasks: a person does what an owner does after the first key, with at most six clicks each, with and
 // without scripts. The clicks are shown with -v.
 func TestConsoleTasks(t *testing.T) {
-	browser := harness.Chromium(t, &harness.Server{Port: "9"})
+	browser := harness.Window(t)
 	const primary = "main button.primary"
 	for name, task := range map[string]func(t *testing.T, p *tokenPages, me *person, scripts bool){
 		"a key for two data sets that ends in 30 days": func(t *testing.T, p *tokenPages, me *person, scripts bool) {
@@ -137,7 +137,7 @@ func TestConsoleTasks(t *testing.T) {
 // TestConsoleLongChanges: a change of many tokens goes on from step to step, by itself with scripts, and by its button
 // without.
 func TestConsoleLongChanges(t *testing.T) {
-	browser := harness.Chromium(t, &harness.Server{Port: "9"})
+	browser := harness.Window(t)
 	for _, scripts := range []bool{true, false} {
 		p := servePages(t)
 		_, err := p.acme.CreateRole(t.Context(), latchkey.Role{Name: "reader"})
@@ -167,8 +167,8 @@ func TestConsoleLongChanges(t *testing.T) {
 func TestConsoleMakingIsAccessible(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
-		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
+	i := &inspector{tab: newTab(t, harness.Window(t)),
+		pictures: os.Getenv("LATCHKEY_SCREENSHOTS"), widths: []int64{360, 768, 1280, 1600}}
 	full := i.minted(p)
 	require.NoError(t, p.acme.Configure(t.Context(), func(o *latchkey.Owner) error {
 		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
@@ -176,16 +176,7 @@ func TestConsoleMakingIsAccessible(t *testing.T) {
 	}))
 	show := func(name string) {
 		t.Helper()
-		for _, theme := range themes {
-			for _, width := range []int64{360, 768, 1280, 1600} {
-				i.look(theme, width, 900)
-				where := fmt.Sprintf("%s-%s-%d", name, theme, width)
-				require.Empty(t, i.faults(), where)
-				if i.pictures != "" {
-					i.picture(where)
-				}
-			}
-		}
+		i.inspect(name)
 		require.Empty(t, i.complaints(), name)
 	}
 	for name, path := range map[string]string{"make-list": "", "make-new": "new?kind=api_key", "make-account": "account",

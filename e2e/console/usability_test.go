@@ -46,7 +46,7 @@ func TestConsoleFiltersWait(t *testing.T) {
 	_, secret, err := p.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey,
 		Name: "pasted"})
 	require.NoError(t, err)
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	b.open(p.base)
 	marked(b, "old")
 	evaluate[bool](b, `document.querySelectorAll(".filter > label > select:not([name=sort])").forEach((s) => {
@@ -76,7 +76,7 @@ func TestConsoleFiltersWait(t *testing.T) {
 func TestConsoleKeepsWhatIsTyped(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	edit := p.base + "token/" + token.ID
 	for path, field := range map[string]string{"token/" + token.ID: "#name", "role/" + role.ID: "#name", "new": "#name"} {
 		b.open(p.base + path)
@@ -171,7 +171,7 @@ func TestConsoleIsolatesNames(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.acme.Revoke(ctx, gone.ID, word))
 	access.Count("QQQ meter", "QQQ endpoint", 3, 1)
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	seen := 0
 	for _, path := range []string{"", "?kind=access", "?q=" + word, "token/" + parent.ID, "token/" + child.ID,
 		"token/" + gone.ID, "token/" + parent.ID + "/rotate",
@@ -201,7 +201,7 @@ func TestConsoleIsolatesNames(t *testing.T) {
 func TestConsoleInForcedColours(t *testing.T) {
 	p := servePages(t)
 	token, _ := p.furnish()
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	for _, theme := range themes {
 		_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia,
 			emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
@@ -230,7 +230,7 @@ func TestConsoleInForcedColours(t *testing.T) {
 func TestConsoleNamesAreWhatIsSeen(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	for _, path := range []string{"", "token/" + token.ID, "role/" + role.ID, "roles", "new", "usage", "token/" +
 		token.ID + "/access"} {
 		b.open(p.base + path)

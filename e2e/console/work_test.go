@@ -30,7 +30,7 @@ import (
 func TestConsoleSaysThatItCannotSend(t *testing.T) {
 	p := servePages(t)
 	token, _ := p.furnish()
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	var down atomic.Bool
 	target, err := url.Parse(p.base)
 	require.NoError(t, err)
@@ -90,7 +90,7 @@ func TestConsoleKeepsWorkBehindASignIn(t *testing.T) {
 		mux.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	edit := server.URL + "/console/role/" + role.ID
 	lose := func(rule bool) {
 		t.Helper()
@@ -173,7 +173,7 @@ func TestConsoleAsksForThePasswordAgain(t *testing.T) {
 			})
 			server := httptest.NewServer(mux)
 			t.Cleanup(server.Close)
-			b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+			b := newTab(t, harness.Window(t))
 			b.scripts(scripts)
 			revoke := server.URL + "/console/token/" + token.ID + "/revoke"
 			b.open(revoke)
@@ -201,7 +201,7 @@ func TestConsoleShowsLocalTime(t *testing.T) {
 	p := servePages(t)
 	over := p.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "over",
 		Validity: latchkey.Validity{NotAfter: time.Date(2033, 12, 31, 22, 30, 0, 0, time.UTC)}})
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	zone := func(name string) {
 		t.Helper()
 		_, err := chromedp.Call(b.ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
@@ -250,7 +250,7 @@ func pagesOf(token latchkey.Token, role latchkey.Role) []string {
 func TestConsoleTargets(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	for _, width := range []int64{360, 1280} {
 		b.look("light", width, 900)
 		for _, path := range pagesOf(token, role) {
@@ -276,7 +276,7 @@ func TestConsoleTargets(t *testing.T) {
 func TestConsoleFitsEveryWidth(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+	i := &inspector{tab: newTab(t, harness.Window(t)),
 		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
 	for _, language := range []string{"en", "de"} {
 		_, err := chromedp.Call(i.ctx, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{
@@ -328,7 +328,7 @@ func TestConsoleOfAHost(t *testing.T) {
 			}})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+	i := &inspector{tab: newTab(t, harness.Window(t)),
 		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
 	for n, path := range []string{"", "token/" + token.ID, "role/" + role.ID, "usage", "new"} {
 		i.open(server.URL + "/" + path)
@@ -345,7 +345,7 @@ func TestConsoleOfAHost(t *testing.T) {
 func TestConsolePrints(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	i := &inspector{tab: newTab(t, harness.Chromium(t, &harness.Server{Port: "9"})),
+	i := &inspector{tab: newTab(t, harness.Window(t)),
 		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
 	for n, path := range pagesOf(token, role) {
 		_, err := chromedp.Call(i.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print",
@@ -369,7 +369,7 @@ func TestConsolePrints(t *testing.T) {
 func TestConsoleFocusFollowsTheWork(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	for _, scripts := range []bool{true, false} {
 		b.scripts(scripts)
 		for _, c := range []struct{ path, press, id string }{
@@ -400,7 +400,7 @@ func TestConsoleFocusFollowsTheWork(t *testing.T) {
 func TestConsoleRowsHaveHeaders(t *testing.T) {
 	p := servePages(t)
 	token, _ := p.furnish()
-	b := newTab(t, harness.Chromium(t, &harness.Server{Port: "9"}))
+	b := newTab(t, harness.Window(t))
 	for _, width := range []int64{360, 1280} { // the narrow one is no table to CSS
 		b.look("light", width, 900)
 		for _, path := range []string{"", "roles", "token/" + token.ID + "/access", "usage"} {

@@ -2,8 +2,11 @@ package harness
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,9 +27,41 @@ func Chromium(t *testing.T, s *Server) context.Context {
 // requests of every page that the cookies allow.
 func Browser(t *testing.T, hosts string) context.Context {
 	t.Helper()
+	ctx, end, err := startBrowser(hosts)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, end()) })
+	return ctx
+}
+
+// Window returns the context of a tab in a browser that all tests of a process share. It has no cookies or storage, and
+// shares none with other windows. It ends with the test.
+func Window(t *testing.T) context.Context {
+	t.Helper()
+	browser, err := sharedBrowser()
+	require.NoError(t, err)
+	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	require.NoError(t, chromedp.Do(ctx))
+	return ctx
+}
+
+var sharedBrowser = sync.OnceValues(func() (context.Context, error) {
+	ctx, end, err := startBrowser("")
+	if err == nil {
+		AtEnd(func() { _ = end() })
+	}
+	return ctx, err
+})
+
+// startBrowser returns the context of a tab, and what ends the browser.
+func startBrowser(hosts string) (ctx context.Context, end func() error, err error) {
+	folder, err := profile()
+	if err != nil {
+		return nil, nil, err
+	}
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath("chromium"),
-		chromedp.UserDataDir(profile(t)),
+		chromedp.UserDataDir(folder),
 		chromedp.NoSandbox, // as root there is none
 		chromedp.Headless,
 		chromedp.DisableGPU,
@@ -42,26 +77,38 @@ func Browser(t *testing.T, hosts string) context.Context {
 		chromedp.Flag("disable-dev-shm-usage", true),     // in a container there is little of it
 		chromedp.WSURLReadTimeout(3 * time.Minute),
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	require.NoError(t, chromedp.Do(ctx), "starting chromium: `make install` brings it")
-	return ctx
+	ctx, cancelBrowser := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, cancelTab := chromedp.NewContext(ctx)
+	end = func() error {
+		cancelTab()
+		cancelBrowser()
+		return letGo(folder)
+	}
+	if err := chromedp.Do(ctx); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("starting chromium: %w: `make install` brings it", err), end())
+	}
+	return ctx, end, nil
 }
 
-// profile makes the folder of a browser. Processes of the browser may write to it for a moment after it has ended, so
-// the end of the test tries to remove it for a minute.
-func profile(t *testing.T) string {
-	folder, err := os.MkdirTemp("", "lk-chromium-")
-	require.NoError(t, err)
-	require.NoError(t, os.Mkdir(filepath.Join(folder, "Default"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "Default", "Preferences"),
-		[]byte(`{"profile":{"cookie_controls_mode":0,"block_third_party_cookies":false}}`), 0o600))
-	t.Cleanup(func() {
-		for deadline := time.Now().Add(time.Minute); os.RemoveAll(folder) != nil; time.Sleep(10 * time.Millisecond) {
-			require.True(t, time.Now().Before(deadline), "the browser does not let go of %s", folder)
+// profile makes the folder of a browser.
+func profile() (folder string, err error) {
+	if folder, err = os.MkdirTemp("", "lk-chromium-"); err != nil {
+		return "", err
+	}
+	if err = os.Mkdir(filepath.Join(folder, "Default"), 0o700); err != nil {
+		return "", err
+	}
+	return folder, os.WriteFile(filepath.Join(folder, "Default", "Preferences"),
+		[]byte(`{"profile":{"cookie_controls_mode":0,"block_third_party_cookies":false}}`), 0o600)
+}
+
+// letGo removes the folder of a browser. Processes of the browser may write to it for a moment after it has ended, so
+// letGo tries for a minute.
+func letGo(folder string) error {
+	for deadline := time.Now().Add(time.Minute); os.RemoveAll(folder) != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the browser does not let go of %s", folder)
 		}
-	})
-	return folder
+	}
+	return nil
 }
