@@ -43,7 +43,8 @@ func TestEnginesNoChangeIsSkipped(t *testing.T) {
 }
 
 func noChangeIsSkipped(t *testing.T, e *harness.Engine, dsn, owner string) {
-	const writers, rounds, pollers = 8, 12, 4
+	const writers, pollers = 8, 4
+	rounds := harness.Rounds(6, 12)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	var stores [2]*sqlstore.Store
@@ -108,7 +109,7 @@ func noChangeIsSkipped(t *testing.T, e *harness.Engine, dsn, owner string) {
 	require.NoError(t, err)
 	finished.Store(feed.Epoch)
 	polling.Wait()
-	require.Equal(t, start.Epoch+writers*rounds, feed.Epoch, "no number without a change")
+	require.Equal(t, start.Epoch+uint64(writers*rounds), feed.Epoch, "no number without a change")
 }
 
 // A transaction that took the next number and stalls is waited for: none commits a later number before it.
@@ -223,7 +224,9 @@ func TestEnginesTwoNodes(t *testing.T) {
 }
 
 func twoNodes(t *testing.T, e *harness.Engine, dsn, owner string) {
-	const limit, workers, rounds = 100, 8, 15
+	const workers = 8
+	rounds := harness.Rounds(10, 15)
+	limit := latchkey.Credits(rounds * 20 / 3) // what all of them ask for, and little more
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	stores := []*sqlstore.Store{e.Store(t, dsn), e.Store(t, dsn)}
@@ -339,7 +342,7 @@ func TestEnginesPoolOfOne(t *testing.T) {
 		s := harness.OpenStore(t, db, e.Dialect)
 		world.Build(t, s)
 		var all sync.WaitGroup
-		for g := range 200 {
+		for g := range harness.Rounds(80, 200) {
 			all.Go(func() {
 				err := s.Write(ctx, world.Mint("acme", fmt.Sprintf("w%d", g), 1000+g))
 				require.NoError(t, err)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,9 +21,10 @@ import (
 	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
+// Sampled: LONG=1 tries three times on each server.
 func TestEnginesMigrateAtOnce(t *testing.T) {
 	test := func(t *testing.T, e *harness.Engine) {
-		for range 3 {
+		for range harness.Rounds(1, 3) {
 			dsn := e.Place(t)
 			var wg sync.WaitGroup
 			errs := make([]error, 8)
@@ -91,13 +90,10 @@ func TestEnginesMigrateDies(t *testing.T) {
 		statements := f.Count()
 		require.Greater(t, statements, 30)
 		// Sampled: LONG=1 tries each.
-		step := 3
-		if os.Getenv("LONG") != "" {
-			step = 1
-		}
-		for i := rand.N(step); i < statements; i += step {
+		step, random := harness.Rounds(6, 1), harness.Drawn(e.Name)
+		for i := random.IntN(step); i < statements; i += step {
 			db, f := faulty()
-			after := rand.N(2) == 0
+			after := random.IntN(2) == 0
 			f.Begin("migrate", i, after, errors.New("the connection was lost"))
 			err := sqlstore.Migrate(ctx, db, e.Dialect)
 			// Who reads one row may not see that the next could not be read.
