@@ -55,7 +55,7 @@ func sqliteRows(name, driver string) rowEngine {
 			return db
 		},
 		columns: sqliteColumns(),
-		few:     4000,
+		few:     2000,
 		read: func(v any) any {
 			if b, ok := v.([]byte); ok {
 				return latchkey.Blob(b)
@@ -76,7 +76,7 @@ func postgresRows(name string, server *harness.Engine) rowEngine {
 			return db
 		},
 		columns: postgresColumns(),
-		few:     1000, // and as many on another version
+		few:     500, // and as many on another version
 		read:    func(v any) any { return v },
 	}
 }
@@ -88,7 +88,7 @@ var rowEngines = []rowEngine{sqliteRows("sqlite", "sqlite"), postgresRows("postg
 			harness.MariaDB.With(t, harness.MariaDB.Place(t), "sql_mode", "'STRICT_TRANS_TABLES,ALLOW_INVALID_DATES'"))
 	},
 	columns: mariadbColumns(),
-	few:     2000,
+	few:     1000,
 	read:    func(v any) any { return v },
 }}
 
