@@ -212,8 +212,8 @@ func (t *transaction) orLost(ctx context.Context, err error) error {
 }
 
 // maxRestore is how long resetting a connection may take. After that the connection is dropped.
-// inRows returns the condition that some columns have the values of one of n rows. Its arguments are the rows, one after
-// the other. SQLite that has statistics of some ten million rows looks for "(a, b) IN (VALUES …)" by a alone, and goes
+// inRows returns the condition that some columns have the values of one of n rows. Its arguments are the rows, in their
+// order. SQLite that has statistics of some ten million rows looks for "(a, b) IN (VALUES …)" by a alone, and goes
 // through all records of an owner; so each row is an alternative there, which it looks for by an index of its own.
 func (d *dialect) inRows(columns string, n int) string {
 	if d.listsRows {

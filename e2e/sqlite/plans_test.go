@@ -75,7 +75,8 @@ func TestSQLitePlans(t *testing.T) {
 func analyzeAsLarge(t *testing.T, db *sql.DB) {
 	db.SetMaxOpenConns(1) // the connection that has read them
 	for _, text := range []string{"ANALYZE", "DELETE FROM sqlite_stat1", `INSERT INTO sqlite_stat1 (tbl, idx, stat)
-		SELECT m.name, i.name, iif(i.partial, '1000000', '1000000000') || (SELECT group_concat(CASE WHEN seqno + 1 < n THEN ' 10' ELSE ' 1' END, '')
+		SELECT m.name, i.name, iif(i.partial, '1000000', '1000000000') ||
+			(SELECT group_concat(CASE WHEN seqno + 1 < n THEN ' 10' ELSE ' 1' END, '')
 			FROM (SELECT seqno, count(*) OVER () AS n FROM pragma_index_info(i.name)))
 		FROM sqlite_schema m, pragma_index_list(m.name) i WHERE m.type = 'table' AND m.name LIKE 'latchkey%'`,
 		"ANALYZE sqlite_schema"} {
