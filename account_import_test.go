@@ -145,32 +145,41 @@ func TestImportDigest(t *testing.T) {
 
 func TestWhatCannotBeImported(t *testing.T) {
 	hexed, other := hex.EncodeToString(sha(oldText)), hex.EncodeToString(sha("another"))
-	for name, k := range map[string]latchkey.KeptSecret{
-		"nothing":              {},
-		"two":                  {SHA256: hexed, HMAC: hexed, Pepper: "2019"},
-		"an MD5":               {SHA256: hexed[:32]},
-		"a SHA-1":              {SHA256: hexed[:40]},
-		"a SHA-512":            {SHA256: hexed + hexed},
-		"no hex":               {SHA256: "g" + hexed[1:]},
-		"no base64":            {SHA256: "!" + base64.StdEncoding.EncodeToString(sha(oldText))[1:]},
-		"base64 of more":       {SHA256: base64.RawStdEncoding.EncodeToString(append(sha(oldText), 1))},
-		"zeros":                {SHA256: string(make([]byte, 32))},
-		"an unknown pepper":    {HMAC: hexed, Pepper: "2020"},
-		"an HMAC without one":  {HMAC: hexed},
-		"a pepper without one": {SHA256: hexed, Pepper: "2019"},
-		"a hash without":       {Hash: bcryptOf("x")},
-		"a lookup alone":       {SHA256: hexed, Lookup: "x"},
-		"a long lookup":        {Hash: bcryptOf("x"), Lookup: strings.Repeat("x", 257)},
-		"a lookup with NUL":    {Hash: bcryptOf("x"), Lookup: "a\x00"},
-		"an expensive bcrypt":  {Hash: strings.Replace(bcryptOf("x"), "$04$", "$15$", 1), Lookup: "x"},
-		"an expensive argon2":  {Hash: strings.Replace(argonOf("x"), "m=64", "m=65537", 1), Lookup: "x"},
-		"another hash":         {Hash: "$pbkdf2-sha256$29000$abc$def", Lookup: "x"},
-		"a long hint":          {SHA256: hexed, Hint: strings.Repeat("x", 65)},
+	const one, digests = "exactly one of SHA256, HMAC and Hash", "a digest of SHA-256 is 64 hex digits"
+	const pairs = "has a Pepper with an HMAC, a Lookup with a Hash"
+	for name, c := range map[string]struct {
+		kept latchkey.KeptSecret
+		says string
+	}{
+		"nothing":   {latchkey.KeptSecret{}, one},
+		"two":       {latchkey.KeptSecret{SHA256: hexed, HMAC: hexed, Pepper: "2019"}, one},
+		"an MD5":    {latchkey.KeptSecret{SHA256: hexed[:32]}, digests},
+		"a SHA-1":   {latchkey.KeptSecret{SHA256: hexed[:40]}, digests},
+		"a SHA-512": {latchkey.KeptSecret{SHA256: hexed + hexed}, digests},
+		"no hex":    {latchkey.KeptSecret{SHA256: "g" + hexed[1:]}, digests},
+		"no base64": {latchkey.KeptSecret{SHA256: "!" + hexed[:42] + "="}, digests},
+		"base64 of more": {latchkey.KeptSecret{SHA256: base64.RawStdEncoding.EncodeToString(append(sha(oldText), 1))},
+			digests},
+		"zeros":                {latchkey.KeptSecret{SHA256: string(make([]byte, 32))}, digests},
+		"an unknown pepper":    {latchkey.KeptSecret{HMAC: hexed, Pepper: "2020"}, `there is no pepper "2020"`},
+		"an HMAC without one":  {latchkey.KeptSecret{HMAC: hexed}, pairs},
+		"a pepper without one": {latchkey.KeptSecret{SHA256: hexed, Pepper: "2019"}, pairs},
+		"a hash without":       {latchkey.KeptSecret{Hash: bcryptOf("x")}, pairs},
+		"a lookup alone":       {latchkey.KeptSecret{SHA256: hexed, Lookup: "x"}, pairs},
+		"a long lookup":        {latchkey.KeptSecret{Hash: bcryptOf("x"), Lookup: strings.Repeat("x", 257)}, "Lookup"},
+		"a lookup with NUL":    {latchkey.KeptSecret{Hash: bcryptOf("x"), Lookup: "a\x00"}, "Lookup"},
+		"an expensive bcrypt": {latchkey.KeptSecret{Hash: strings.Replace(bcryptOf("x"), "$04$", "$15$", 1), Lookup: "x"},
+			"a bcrypt hash has a cost of"},
+		"an expensive argon2": {latchkey.KeptSecret{Hash: strings.Replace(argonOf("x"), "m=64", "m=65537", 1), Lookup: "x"},
+			"an argon2id hash has"},
+		"another hash": {latchkey.KeptSecret{Hash: "$pbkdf2-sha256$29000$abc$def", Lookup: "x"}, "a hash begins with"},
+		"a long hint":  {latchkey.KeptSecret{SHA256: hexed, Hint: strings.Repeat("x", 65)}, "Hint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, legacyOptions)
-			_, err := w.acme.ImportDigest(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, k)
+			_, err := w.acme.ImportDigest(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, c.kept)
 			w.is(latchkey.ErrInvalid, err)
+			require.ErrorContains(t, err, c.says)
 		})
 	}
 	w := newWorld(t, legacyOptions)
@@ -484,6 +493,34 @@ func TestChangesWhileASlowHashIsComputed(t *testing.T) {
 			require.Nil(t, store.do, "or the test would prove nothing")
 			_, err = w.verify("old_42_s3cret")
 			w.is(c.want, err)
+		})
+	}
+}
+
+// Peppers without a Split recognise whole texts only: a text that is none of them is unknown, and no part of it is
+// looked up.
+func TestLegacyWithoutSplit(t *testing.T) {
+	for name, l := range map[string]*latchkey.Legacy{
+		"nothing": nil,
+		"peppers": {Peppers: map[string][]byte{"2019": []byte("pepper")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(o *latchkey.Options) { legacyOptions(o); o.Legacy = l })
+			for _, text := range []string{"old_42_s3cret", "key-unknown", "another"} {
+				_, err := w.verify(text)
+				w.is(latchkey.ErrUnknownToken, err)
+			}
+			_, err := w.acme.ImportDigest(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey},
+				latchkey.KeptSecret{Hash: bcryptOf("s3cret"), Lookup: "42"})
+			w.is(latchkey.ErrInvalid, err)
+			require.ErrorContains(t, err, "set Options.Legacy.Split")
+			if l == nil {
+				return
+			}
+			_, err = w.acme.ImportDigest(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey},
+				latchkey.KeptSecret{HMAC: string(mac("pepper", "key-7")), Pepper: "2019"})
+			w.ok(err)
+			w.access("key-7")
 		})
 	}
 }

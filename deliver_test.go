@@ -190,3 +190,39 @@ func TestDeliverOfSeveralFeeds(t *testing.T) {
 	require.Equal(t, 1, n)
 	require.Len(t, siem.got, 2)
 }
+
+// unlisted cannot say which owners have events.
+type unlisted struct {
+	latchkey.Store
+	asked int
+}
+
+func (s *unlisted) Undelivered(context.Context, latchkey.UndeliveredQuery) ([]latchkey.Delivery, string, error) {
+	if s.asked++; s.asked > 1 {
+		return nil, "", nil
+	}
+	return nil, "", latchkey.ErrUnavailable
+}
+
+// A feed that cannot be asked is left for the next call, and holds up no other.
+func TestDeliverWithoutOneOfSeveralFeeds(t *testing.T) {
+	ctx := t.Context()
+	down, up := &unlisted{Store: memstore.New(nil)}, memstore.New(nil)
+	store := storetest.NewFeeds(down, up)
+	keys := latchkey.New(store, nil)
+	owner := ""
+	for i := 0; owner == ""; i++ {
+		if name := fmt.Sprint("owner ", i); store.Locate(name).Feed == store.Feeds()[1] {
+			owner = name
+		}
+	}
+	_, _, err := keys.For(owner).Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	var siem collector
+	n, err := keys.Deliver(ctx, "siem", siem.deliver)
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+	require.ErrorContains(t, err, "latchkey: not all events were delivered")
+	require.Equal(t, 1, n)
+	require.Equal(t, []string{owner + " 1"}, siem.got)
+	require.Equal(t, 1, down.asked, "it is not asked again at once")
+}

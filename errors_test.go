@@ -89,6 +89,29 @@ func TestInvalidRulesAreNamed(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
+// What an error says names what it is about, and nothing that it does not know.
+func TestErrorTexts(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		says  string
+		wraps error
+	}{
+		{&latchkey.DeniedError{Action: latchkey.Read, Resource: "data/x"}, `latchkey: denied read on "data/x"`,
+			latchkey.ErrDenied},
+		{&latchkey.DeniedError{Action: latchkey.Read, Resource: "data/x", Rows: true},
+			`latchkey: read on "data/x" is allowed for some rows only`, latchkey.ErrDenied},
+		{&latchkey.ConditionError{Field: "region", Reason: "no such operator"},
+			`latchkey: invalid argument: bad condition: field "region": no such operator`, latchkey.ErrBadCondition},
+		{&latchkey.ConditionError{Reason: "too deep"}, `latchkey: invalid argument: bad condition: too deep`,
+			latchkey.ErrBadCondition},
+		{latchkey.ErrTooMany, "latchkey: too many live tokens", latchkey.ErrPolicy},
+		{latchkey.ErrReferer, "latchkey: referer not allowed", latchkey.ErrInvalidToken},
+	} {
+		require.EqualError(t, c.err, c.says)
+		require.ErrorIs(t, c.err, c.wraps)
+	}
+}
+
 // OfRule: a rule that does not fit the schema is the mistake of the host, and a row that does not that of the caller.
 func TestConditionErrorOfRule(t *testing.T) {
 	ctx := t.Context()

@@ -83,3 +83,69 @@ func TestExplainFaults(t *testing.T) {
 	require.Equal(t, "some", e.Verdict)
 	require.Contains(t, e.String(), `deny read on a where region = "EU" — applied once more by role new`)
 }
+
+// What is said to have decided, and why, where several layers have a part in it.
+func TestExplainWhoDecides(t *testing.T) {
+	full := layer{name: "token", full: true}
+	all := layer{name: "boundary", rules: Permissions{Allow(Any).On("*")}}
+	team := layer{name: "token", rules: Permissions{Allow(Any).On("*").Force(map[string]any{"team": Attr("team")})}}
+	for _, c := range []struct {
+		layers   []layer
+		action   Action
+		verdict  string
+		decided  string
+		because  string
+		attached Attributes
+	}{
+		{[]layer{full}, Read, "all", "token", "token may do everything", nil},
+		{[]layer{full, all}, Read, "all", "boundary",
+			"boundary allows every row, and no other layer allows less", nil},
+		{[]layer{all, {name: "parent", full: true}}, Read, "all", "boundary",
+			"boundary allows every row, and no other layer allows less", nil},
+		{[]layer{full, {name: "parent", full: true}}, Read, "all", "token", "token may do everything", nil},
+		{[]layer{full, {name: "boundary"}}, Read, "none", "boundary", "boundary: no rule allows it", nil},
+		{[]layer{team, all}, Create, "none", "token",
+			`a rule forces field "team" to attr("team"), which the caller has no value for`, nil},
+		{[]layer{team, all}, Read, "all", "token", "token allows every row, and no other layer allows less", nil},
+		{[]layer{team, all}, Update, "all", "token", "token allows every row, and no other layer allows less", nil},
+		{[]layer{team, all}, Create, "all", "token", "token allows every row, and no other layer allows less",
+			Attributes{"team": "a"}},
+	} {
+		e := newPolicy(c.layers, nil).explainOf(&question{action: c.action, on: "data/x", caller: func(ref any) (any, bool) {
+			v, ok := c.attached[ref.(AttrRef).name]
+			return v, ok
+		}})
+		require.Equal(t, c.verdict, e.Verdict, c.because)
+		require.Equal(t, c.decided, e.Decided)
+		require.Equal(t, c.because, e.Reason)
+	}
+}
+
+// A Deny names the roles that override it once each, and only those beside the role that has it.
+func TestExplainWhoOverrides(t *testing.T) {
+	roles := map[string]Role{
+		"strict": {ID: "strict", Permissions: Permissions{Allow(Read).On("*"), Deny(Read).On("a")}},
+		"base":   {ID: "base", Permissions: Permissions{Allow(Read).On("a")}},
+		"other":  {ID: "other", Permissions: Permissions{Allow(Read).On("b")}},
+		"heir":   {ID: "heir", Inherits: []string{"base"}},
+	}
+	for _, c := range []struct {
+		roles []string
+		by    []string
+	}{
+		{[]string{"strict"}, nil},
+		{[]string{"strict", "other"}, nil},
+		{[]string{"strict", "base"}, []string{"base"}},
+		{[]string{"strict", "heir"}, []string{"heir"}}, // base is not beside it: heir speaks for it
+	} {
+		p := newPolicy([]layer{{name: "t", roles: c.roles}}, roles)
+		found := 0
+		for _, r := range p.explain(Read, "a").Layers[0].Rules {
+			if r.Role == "strict" && r.Rule == "deny read on a" {
+				require.ElementsMatch(t, c.by, r.OverriddenBy, "%v", c.roles)
+				found++
+			}
+		}
+		require.Equal(t, 1, found)
+	}
+}

@@ -117,6 +117,13 @@ func TestParseKeyring(t *testing.T) {
 			assert.NotContains(t, err.Error(), secret[:8], name)
 		}
 	}
+
+	// A line that is no key is named by its number.
+	for _, line := range []string{secret, "latchkey-key-1", "latchkey-key-1:", "latchkey-key-1:2", "latchkey-key-1:2.",
+		"latchkey-key-2:1:" + secret, "latchkey-key-1:x:" + secret, "latchkey-key-1:1:!"} {
+		_, err := ParseKeyring("# two keys\n\nlatchkey-key-1:1:" + secret + "\n" + line + "\n")
+		assert.ErrorContains(t, err, `line 4 of the keyring is not "latchkey-key-1:<id>:<base64>"`, line)
+	}
 }
 
 // A wrapped keyring says nothing to who cannot unwrap it.

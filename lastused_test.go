@@ -364,3 +364,28 @@ func TestAUseOutlivesTheCachedToken(t *testing.T) {
 		require.ErrorIs(t, use(key), latchkey.ErrExpired)
 	})
 }
+
+// A stateless token has no record in which its use could be kept, so none is written of it, cached or not.
+func TestNoUseOfAStatelessTokenIsWritten(t *testing.T) {
+	for name, cache := range map[string]int{"cached": 0, "not cached": -1} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withKeys)
+			_, key := w.key(readAll())
+			_, page := w.mint(w.access(key), latchkey.Narrowing{Stateless: true, Lifetime: 10 * time.Hour})
+			store := &batches{Store: w.store}
+			o := w.options()
+			withKeys(&o)
+			o.CacheTokens = cache
+			keys := latchkey.New(store, &o)
+			for range 4 {
+				w.turn(time.Hour)
+				for range 2 {
+					_, err := keys.Verify(w.ctx, latchkey.Presented{Secret: page})
+					w.ok(err)
+				}
+			}
+			w.ok(keys.Close(w.ctx))
+			require.Zero(t, store.uses.Load())
+		})
+	}
+}

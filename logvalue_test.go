@@ -144,6 +144,66 @@ func TestZeroLogValues(t *testing.T) {
 		`"value":{"error":"latchkey: denied read on \"data/x\"","action":"read","resource":"data/x"}`)
 }
 
+// A log holds what a record says, and no member for what it does not say.
+func TestLogValuesLeaveOutWhatIsNotSet(t *testing.T) {
+	at := time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC)
+	for _, c := range []struct {
+		of   any
+		want string
+	}{
+		{latchkey.Access{}, ``},
+		{latchkey.Token{}, ``},
+		{latchkey.Token{ID: "t", Kind: latchkey.KindAPIKey, Settings: latchkey.Settings{Disabled: true}},
+			`{"token":"t","kind":"api_key","disabled":true}`},
+		{latchkey.Token{ID: "t", Kind: latchkey.KindAccess, Parent: "p", Test: true},
+			`{"token":"t","kind":"access","parent":"p","test":true}`},
+		{latchkey.Token{ID: "t", Revoked: at}, `{"token":"t","revoked":"2031-02-03T04:05:06Z"}`},
+		{latchkey.Token{ID: "t", Settings: latchkey.Settings{Validity: latchkey.Validity{NotAfter: at}}},
+			`{"token":"t","not_after":"2031-02-03T04:05:06Z"}`},
+		{latchkey.Role{}, ``},
+		{latchkey.Role{ID: "r", Name: "clerk"}, `{"role":"r","name":"clerk"}`},
+		{latchkey.Presented{}, ``},
+		{latchkey.Presented{Secret: "s"}, `{"secret":true}`},
+		{latchkey.Presented{Signature: &latchkey.Signature{}, Test: true}, `{"signed":true,"test":true}`},
+		{latchkey.Signature{}, ``},
+		{latchkey.Signature{Date: at}, `{"date":"2031-02-03T04:05:06Z"}`},
+		{latchkey.Refusal{}, ``},
+		{latchkey.Refusal{Reason: "disabled", Kind: latchkey.KindPublishable, Test: true, Err: latchkey.ErrDisabled},
+			`{"reason":"disabled","kind":"publishable","test":true,"error":"latchkey: token disabled"}`},
+		{latchkey.Event{}, ``},
+		{latchkey.Event{Action: "token.issue", Seq: 3}, `{"action":"token.issue","seq":3}`},
+		{latchkey.Verification{}, ``},
+		{latchkey.Verification{Outcome: "ok", Again: true, Duration: time.Second, Kind: latchkey.KindAPIKey},
+			`{"outcome":"ok","again":true,"kind":"api_key","duration":1000000000}`},
+		{latchkey.StoreCall{}, ``},
+		{latchkey.StoreCall{Op: "Load", Duration: 1, Err: latchkey.ErrNotFound},
+			`{"op":"Load","duration":1,"error":"latchkey: not found"}`},
+		{latchkey.Minting{}, `{"tries":0}`},
+		{latchkey.Minting{Outcome: "ok", Tries: 2, Duration: 1}, `{"outcome":"ok","tries":2,"duration":1}`},
+		{latchkey.Leasing{What: "grant"}, `{"what":"grant","amount":0}`},
+		{latchkey.Failure{}, ``},
+		{latchkey.Failure{Part: "usage", Lost: 4}, `{"part":"usage","lost":4}`},
+		{&latchkey.DeniedError{Action: latchkey.Read, Rows: true}, `{"error":"latchkey: read on \"\" is allowed for some ` +
+			`rows only","action":"read","rows":true}`},
+		{&latchkey.ConditionError{Field: "f", Reason: "why", Unknown: true},
+			`{"error":"latchkey: invalid argument: bad condition: field \"f\": why","field":"f","unknown":true}`},
+		{&latchkey.ConditionError{Reason: "why", OfRule: true},
+			`{"error":"latchkey: invalid argument: bad condition: why","of_rule":true}`},
+		{&latchkey.FaultError{Fault: latchkey.ErrInvalid},
+			`{"error":"<nil>: invalid rules allow nothing: latchkey: invalid argument"}`},
+		{&latchkey.RateLimitError{Info: latchkey.RateInfo{Limit: 5, RetryAfter: time.Second}},
+			`{"error":"latchkey: rate limited","limit":5,"retry_after":1000000000}`},
+	} {
+		var b bytes.Buffer
+		slog.New(slog.NewJSONHandler(&b, nil)).Info("it", "value", c.of)
+		_, got, _ := strings.Cut(strings.TrimSpace(b.String()), `"msg":"it"`)
+		if got = strings.TrimSuffix(got, "}"); got != "" {
+			got = strings.TrimPrefix(got, `,"value":`)
+		}
+		require.Equal(t, c.want, got, "%T", c.of)
+	}
+}
+
 // Whatever a host logs of a caller and of what befell it, no secret is among it.
 func TestLogsHoldNoSecret(t *testing.T) {
 	const private = "canary-that-nobody-may-see"

@@ -1,11 +1,15 @@
 package latchkey_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/memstore"
@@ -89,4 +93,45 @@ func TestUnknownOutcomeStaysUnknown(t *testing.T) {
 	w.store.fail.Store(nil)
 	_, err = w.verify(secret)
 	w.is(latchkey.ErrRevoked, err)
+}
+
+// purged is a store in which so many rows are over, in steps.
+type purged struct {
+	latchkey.Store
+	left int
+}
+
+func (s *purged) Purge(_ context.Context, _ latchkey.PurgePolicy, most int) (int, error) {
+	n := min(s.left, most)
+	s.left -= n
+	return n, nil
+}
+
+// One call purges all that is over, however much it is.
+func TestPurgeGoesOnUntilNothingIsOver(t *testing.T) {
+	for _, n := range []int{0, 1, 499, 500, 501, 1234} {
+		store := &purged{Store: memstore.New(nil), left: n}
+		got, err := latchkey.New(store, nil).Purge(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, n, got)
+		require.Zero(t, store.left)
+	}
+}
+
+// An Observer.Failed that panics changes nothing, whether or not there is a Logger to tell.
+func TestObserverOfFailuresMayPanic(t *testing.T) {
+	var log bytes.Buffer
+	for name, logger := range map[string]*slog.Logger{"logger": slog.New(slog.NewTextHandler(&log, nil)), "none": nil} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(o *latchkey.Options) {
+				o.Logger = logger
+				o.Observer.Changed = func(context.Context, latchkey.Event) { panic("first") }
+				o.Observer.Failed = func(context.Context, latchkey.Failure) { panic("second") }
+			})
+			w.key(readAll())
+			require.EqualValues(t, 1, w.keys.Stats().Failures["observer"])
+		})
+	}
+	require.Contains(t, log.String(), "first")
+	require.Contains(t, log.String(), `msg="latchkey: Observer.Failed panicked" error=second`)
 }

@@ -137,5 +137,5 @@ func distance(a, b []rune) int {
 			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
 		}
 	}
-	return min(row[len(b)], far)
+	return min(row[len(row)-1], far)
 }

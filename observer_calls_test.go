@@ -500,7 +500,15 @@ func TestUndeliveredEventsAreObserved(t *testing.T) {
 	require.Len(t, got, 1)
 	require.Equal(t, "deliver", got[0].Part)
 	require.Equal(t, int64(1), got[0].Lost)
+	require.Equal(t, "latchkey: events were purged before they were delivered", got[0].Message)
+	require.EqualError(t, got[0].Err, `1 events of "acme" up to 1, for "siem"`)
 	require.Equal(t, int64(1), w.keys.Stats().Failures["deliver"])
+
+	w.key(readAll())
+	n, err := w.keys.Deliver(w.ctx, "siem", (&collector{}).deliver)
+	w.ok(err)
+	require.Equal(t, 1, n)
+	require.Empty(t, take(e, &e.failed), "none is missing")
 }
 
 // Whatever member panics, no answer changes, and the panic is told of.

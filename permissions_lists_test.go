@@ -2,9 +2,11 @@ package latchkey_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
 )
@@ -44,5 +46,37 @@ func TestManyActionsOfOnePattern(t *testing.T) {
 		assert.Equal(t, want, rules.Allows(action(i), "data/x"), action(i))
 		_, err := a.Filter(action(i), "data/x")
 		assert.Equal(t, i < 40 && i%4 == 0, err != nil, action(i))
+	}
+}
+
+// A list holds 64 shapes of wildcards, wherever in it the rules stand that have them.
+func TestShapesOfAList(t *testing.T) {
+	shaped := func(from, n int) latchkey.Rule {
+		var patterns []latchkey.Pattern
+		for i := range n {
+			patterns = append(patterns, latchkey.Pattern(strings.Repeat("a/", from+i)+"{*}"))
+		}
+		return latchkey.Allow(latchkey.Read).On(patterns...)
+	}
+	plain := latchkey.Allow(latchkey.Read).On("x", "y/*")
+	for _, c := range []struct {
+		list    latchkey.Permissions
+		refused string // the rule; "" for none
+	}{
+		{latchkey.Permissions{plain}, ""},
+		{latchkey.Permissions{shaped(0, 64)}, ""},
+		{latchkey.Permissions{shaped(0, 64), shaped(0, 64), plain}, ""},
+		{latchkey.Permissions{shaped(0, 65)}, "rule 1"},
+		{latchkey.Permissions{shaped(0, 65), plain}, "rule 1"},
+		{latchkey.Permissions{plain, shaped(0, 64), plain, shaped(63, 2), plain}, "rule 4"},
+		{latchkey.Permissions{plain, shaped(0, 64), plain, shaped(63, 1), plain}, ""},
+	} {
+		err := c.list.Validate()
+		if c.refused == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, latchkey.ErrInvalid)
+		require.ErrorContains(t, err, c.refused+": the wildcards {*} and {*client} stand in more than 64 different ways")
 	}
 }

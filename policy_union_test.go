@@ -351,3 +351,24 @@ func TestAnIndexHasFreeSlots(t *testing.T) {
 		require.Equal(t, len(s.slots)-len(s.entries), free)
 	}
 }
+
+// The shapes of a question are put together in a list of their own, for those of a policy are shared by its questions.
+func TestShapesArePutTogetherApart(t *testing.T) {
+	of := func(patterns ...Pattern) (shapes []shape) {
+		shapes = make([]shape, 0, 8)
+		for _, p := range patterns {
+			shapes = addShape(shapes, p.shape())
+		}
+		return shapes
+	}
+	low, high := of("{*}"), of("a/b/{*}", "{*}/c/d/e")
+	all := of("{*}", "a/b/{*}", "{*}/c/d/e")
+	for range 2 {
+		require.Equal(t, all, withShapes(high, low))
+		require.Equal(t, all, withShapes(low, high))
+		require.Equal(t, of("{*}"), low)
+		require.Equal(t, of("a/b/{*}", "{*}/c/d/e"), high)
+		require.Equal(t, high[:3][2], shape{}, "nor what lies behind it")
+	}
+	require.Equal(t, high, withShapes(high, nil))
+}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 var queryNoon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -154,6 +155,23 @@ func TestRoleQueryMatch(t *testing.T) {
 	assert.False(t, RoleQuery{Names: []string{"editor"}}.Match(r))
 	assert.False(t, RoleQuery{Origin: &host}.Match(r))
 	assert.False(t, RoleQuery{Inherits: "1"}.Match(r))
+}
+
+// A place in a listing of secrets is what Key made, and nothing else.
+func TestKeyQueryStart(t *testing.T) {
+	want := KeySecret{Owner: "a\x00b", TokenID: "id", Secret: SecretRecord{Digest: [32]byte{1, 31: 2}}}
+	key := KeyQuery{}.Key(want.Owner, want.TokenID, want.Secret.Digest)
+	got, err := KeyQuery{Page: Page{After: key}}.Start()
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	got, err = KeyQuery{}.Start()
+	require.NoError(t, err)
+	require.Zero(t, got)
+	for _, after := range []string{"x", key + "0", key + "00", key + "zz", key[:len(key)-1], key[:len(key)-2],
+		key[:len(key)-2] + "zz", "\x00"} {
+		_, err := KeyQuery{Page: Page{After: after}}.Start()
+		require.ErrorIs(t, err, ErrInvalid, "%q", after)
+	}
 }
 
 func TestPageSize(t *testing.T) {

@@ -174,26 +174,45 @@ func TestLimiterKeys(t *testing.T) {
 	}
 }
 
+func (w *world) refusesRate(r latchkey.Rate, why string) {
+	w.Helper()
+	limits := latchkey.Limits{Rate: r}
+	_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: limits})
+	w.is(latchkey.ErrInvalid, err)
+	require.ErrorContains(w, err, why)
+	err = w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = limits; return nil })
+	w.is(latchkey.ErrInvalid, err)
+	require.ErrorContains(w, err, why)
+}
+
 func TestRatesThatAreNone(t *testing.T) {
 	w := newWorld(t)
-	for name, r := range map[string]latchkey.Rate{
-		"no Per":                {Count: 1},
-		"no Count":              {Per: time.Second},
-		"Burst alone":           {Burst: 1},
-		"negative Count":        {Count: -1, Per: time.Second},
-		"negative Per":          {Count: 1, Per: -time.Second},
-		"negative Burst":        {Count: 1, Per: time.Second, Burst: -1},
-		"an endless Per":        {Count: 1, Per: math.MaxInt64},
-		"a Count beyond time":   {Count: math.MaxInt, Per: time.Second},
-		"a Burst beyond a year": {Count: 1, Per: time.Hour, Burst: math.MaxInt},
+	for name, c := range map[string]struct {
+		r   latchkey.Rate
+		why string
+	}{
+		"no Per":                {latchkey.Rate{Count: 1}, "Per must be positive"},
+		"no Count":              {latchkey.Rate{Per: time.Second}, "Count must be positive"},
+		"Burst alone":           {latchkey.Rate{Burst: 1}, "Count must be positive"},
+		"negative Count":        {latchkey.Rate{Count: -1, Per: time.Second}, "Count must be positive"},
+		"negative Per":          {latchkey.Rate{Count: 1, Per: -time.Second}, "Per must be positive"},
+		"negative Burst":        {latchkey.Rate{Count: 1, Per: time.Second, Burst: -1}, "Burst is negative"},
+		"an endless Per":        {latchkey.Rate{Count: 1, Per: math.MaxInt64}, "Per is more than 366 days"},
+		"a Per beyond a year":   {latchkey.Rate{Count: 1, Per: 366*24*time.Hour + 1}, "Per is more than 366 days"},
+		"a Count beyond time":   {latchkey.Rate{Count: math.MaxInt, Per: time.Second}, "one request per nanosecond"},
+		"a Burst beyond a year": {latchkey.Rate{Count: 1, Per: time.Hour, Burst: math.MaxInt}, "Burst takes more than 366 days"},
 	} {
-		assert.Panics(t, func() { latchkey.NewLimiter(r, nil) }, name)
-		limits := latchkey.Limits{Rate: r}
-		_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: limits})
-		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
-		err = w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = limits; return nil })
-		assert.ErrorIs(t, err, latchkey.ErrInvalid, name)
+		func() {
+			defer func() { assert.Contains(t, fmt.Sprint(recover()), c.why, name) }()
+			latchkey.NewLimiter(c.r, nil)
+		}()
+		w.refusesRate(c.r, c.why)
 	}
+	least := latchkey.Rate{Count: 1, Per: time.Microsecond} // that is saved
+	w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: latchkey.Limits{Rate: least}})
+	least.Per--
+	latchkey.NewLimiter(least, nil)
+	w.refusesRate(least, "Per is shorter than a microsecond")
 	for _, r := range []latchkey.Rate{{Count: math.MaxInt32, Per: 4 * time.Second}, {Count: 1, Per: 366 * 24 * time.Hour},
 		{Count: 1000, Per: time.Second, Burst: 1 << 30}} {
 		ok, info := latchkey.NewLimiter(r, nil).Allow("a")

@@ -127,6 +127,8 @@ func TestForRequest(t *testing.T) {
 					w.is(latchkey.ErrExists, err)
 					require.Equal(t, id, again.Object)
 					require.Equal(t, content == "that", again.Other)
+					require.EqualError(t, err, latchkey.ErrExists.Error()+": "+map[string]string{
+						"this": "the request was carried out before", "that": "another request with this key was carried out"}[content])
 					require.NotEmpty(t, again.Action)
 					require.Equal(t, w.now(), again.At)
 				}

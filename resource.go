@@ -390,9 +390,6 @@ func fillsSegment(client, segment string) bool {
 	if strings.IndexByte(segment, '%') < 0 {
 		return segment == client // nothing in it was escaped
 	}
-	if len(client) >= len(segment) {
-		return false // escaping makes it longer
-	}
 	var space [maxResource + 8]byte
 	return string(appendSegment(space[:0], client, len(segment))) == segment
 }

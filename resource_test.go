@@ -36,6 +36,32 @@ func TestPath(t *testing.T) {
 	require.ErrorIs(t, Path(strings.Repeat("%", 171)).Validate(), ErrInvalid, "over 512 bytes")
 	require.NoError(t, Path(strings.Repeat("%", 170)).Validate())
 	require.Equal(t, []string{"a%zz", "%2", "50%"}, Resource("a%zz/%2/50%").Segments())
+	for r, why := range map[string]string{
+		"":                             "is empty",
+		strings.Repeat("é", 256):       "",
+		strings.Repeat("a", 512):       "",
+		strings.Repeat("a", 513):       "longer than 512 bytes",
+		"é" + strings.Repeat("a", 511): "longer than 512 bytes",
+		"\xff":                         "not valid UTF-8",
+		"a\x00":                        "NUL",
+		"a*":                           `raw "*"`,
+		"a//b":                         "an empty segment",
+		"é/":                           "an empty segment",
+		"/a":                           "an empty segment",
+		"a/./b":                        `a "." segment`,
+		"..":                           `a ".." segment`,
+		"é/..":                         `a ".." segment`,
+	} {
+		err := Resource(r).Validate()
+		require.Equal(t, why == "", Resource(r).valid(), "%q", r)
+		require.Equal(t, why == "", Exactly(Resource(r)).Matches(Resource(r)), "%q", r)
+		if why == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, ErrInvalid)
+		require.ErrorContains(t, err, why)
+	}
 }
 
 func TestPatterns(t *testing.T) {

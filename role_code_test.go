@@ -38,6 +38,15 @@ func (w *world) beside(roles ...latchkey.Role) *world {
 }
 
 func TestNewRefusesRolesOfCode(t *testing.T) {
+	named := func(n int) (roles []latchkey.Role) {
+		for i := range n {
+			roles = append(roles, latchkey.Role{Name: fmt.Sprint(i)})
+		}
+		return roles
+	}
+	bound := named(1000)
+	bound[0].Name = strings.Repeat("a", 59)
+	latchkey.New(memstore.New(nil), &latchkey.Options{Roles: bound})
 	ring := func(name, up string) latchkey.Role { return latchkey.Role{Name: name, Inherits: []string{up}} }
 	for why, roles := range map[string][]latchkey.Role{
 		"must be empty":        {{ID: "x", Name: "a"}},
@@ -56,7 +65,8 @@ func TestNewRefusesRolesOfCode(t *testing.T) {
 		"rule without actions": {{Name: "a", Permissions: latchkey.Permissions{{}}}},
 		"forces values": {{Name: "a", Boundary: latchkey.Permissions{
 			latchkey.Allow(latchkey.Create).On("a").Force(map[string]any{"x": 1})}}},
-		"not JSON": {{Name: "a", Extra: json.RawMessage("{")}},
+		"not JSON":        {{Name: "a", Extra: json.RawMessage("{")}},
+		"than 1000 roles": named(1001),
 	} {
 		t.Run(why, func(t *testing.T) {
 			defer func() {

@@ -737,3 +737,30 @@ func TestLentRolesAreLentNoLonger(t *testing.T) {
 	require.Greater(t, done[true], 250)
 	require.Greater(t, done[false], 250)
 }
+
+// What is minted now has a role no longer than any token above it, also where the end of one that is not its parent was
+// set after its parent was made.
+func TestAnEarlierEndOfARoleBindsWhatIsMintedLater(t *testing.T) {
+	for above := range 3 { // which of the tokens above it has the earlier end
+		w := newWorld(t)
+		r := w.role("editor", readAll())
+		late, soon := w.now().Add(time.Hour), w.now().Add(time.Minute)
+		key, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID},
+			RoleEnds: roleEnds{r.ID: late}})
+		chain := []latchkey.Token{key}
+		for range 2 {
+			var tok latchkey.Token
+			tok, text = w.mint(w.access(text), latchkey.Narrowing{Roles: []string{"editor"}})
+			require.Equal(t, roleEnds{r.ID: late}, tok.RoleEnds)
+			chain = append(chain, tok)
+		}
+		w.update(chain[above], func(t *latchkey.Token) { t.RoleEnds = roleEnds{r.ID: soon} })
+		for _, own := range []roleEnds{nil, {"editor": late}} {
+			tok, _ := w.mint(w.access(text), latchkey.Narrowing{Roles: []string{"editor"}, RoleEnds: own})
+			require.Equal(t, roleEnds{r.ID: soon}, tok.RoleEnds, "set at %d above", above)
+		}
+		tok, _ := w.mint(w.access(text), latchkey.Narrowing{Roles: []string{"editor"},
+			RoleEnds: roleEnds{"editor": soon.Add(-time.Second)}})
+		require.Equal(t, roleEnds{r.ID: soon.Add(-time.Second)}, tok.RoleEnds)
+	}
+}

@@ -279,6 +279,91 @@ func TestEnsureRoleConcurrently(t *testing.T) {
 	require.Equal(t, made, r)
 }
 
+// An error about a name says which character is in the way, what kind it is and where, as nobody can see it.
+func TestNewNamesAreRefusedWithTheReason(t *testing.T) {
+	w := newWorld(t)
+	const direction, control, invisible = "a control of the direction of text", "a control character",
+		"an invisible character"
+	for _, c := range []struct {
+		name, says string // "" says nothing
+	}{
+		{"x\u061cy", direction + " at byte 1 (U+061C)"},
+		{"xy\u200ez", direction + " at byte 2 (U+200E)"},
+		{"é\u200fz", direction + " at byte 2 (U+200F)"},
+		{"\u202ax", direction + " at byte 0 (U+202A)"},
+		{"x\u202c", direction + " at byte 1 (U+202C)"},
+		{"x\u202e", direction + " at byte 1 (U+202E)"},
+		{"x\u2066", direction + " at byte 1 (U+2066)"},
+		{"x\u2067", direction + " at byte 1 (U+2067)"},
+		{"x\u2069", direction + " at byte 1 (U+2069)"},
+		{"x\u2010y", ""}, {"x\u2027y", ""}, {"x\u202fy", ""}, {"x\u2070y", ""}, {"x\u061by", ""},
+		{"x\x00", control + " at byte 1 (U+0000)"},
+		{"x\x1fy", control + " at byte 1 (U+001F)"},
+		{"x\u0085y", control + " at byte 1 (U+0085)"},
+		{"x\u2028y", control + " at byte 1 (U+2028)"},
+		{"x\u2029y", control + " at byte 1 (U+2029)"},
+		{"x\u2065y", invisible + " at byte 1 (U+2065)"},
+		{"x\u2064y", invisible + " at byte 1 (U+2064)"},
+		{"x\u206ay", invisible + " at byte 1 (U+206A)"},
+		{"x\u200by", invisible + " at byte 1 (U+200B)"},
+		{"x\u200dy", invisible + " at byte 1 (U+200D)"},
+		{"x\u3164y", invisible + " at byte 1 (U+3164)"},
+		{"x\u2800y", invisible + " at byte 1 (U+2800)"}, {"x\u2801y", ""},
+		{"x\ufe0f", invisible + " at byte 1 (U+FE0F)"},
+		{"❤\ufe0fx", ""}, {"∞\ufe0f", ""}, {"🏻\ufe0f", ""}, // symbols: other, of mathematics, and modifiers
+		{"❤x\ufe0f", invisible + " at byte 4 (U+FE0F)"},
+		{" x", "begins or ends with a space"}, {"x ", "begins or ends with a space"},
+		{"\u3000x", "begins or ends with a space"}, {"x\u3000", "begins or ends with a space"},
+	} {
+		_, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: c.name})
+		if c.says == "" {
+			require.NoError(t, err, "%q", c.name)
+			continue
+		}
+		require.ErrorIs(t, err, latchkey.ErrInvalid, "%q", c.name)
+		require.ErrorContains(t, err, "role name")
+		require.ErrorContains(t, err, c.says, "%q", c.name)
+	}
+}
+
+// An unknown name is answered with the names that it may have been meant for: those in which a third of its characters
+// differ at most, and no more than two, closest first.
+func TestCloseNames(t *testing.T) {
+	for _, c := range []struct {
+		known, asked string // names, separated by commas
+		want         string // "" for none
+	}{
+		{"editor", "editor2", `["editor"]`},                         // one more
+		{"editor", "edior", `["editor"]`},                           // one less
+		{"editor", "edotir", `["editor"]`},                          // two others
+		{"editor", "ditor", `["editor"]`},                           // at the start
+		{"editor", "edito", `["editor"]`},                           // at the end
+		{"editor", "xxeditor", `["editor"]`},                        // two more
+		{"editor", "itor", ""},                                      // two of four
+		{"editor", "xxxeditor", ""},                                 // three more
+		{"editor", "edixxx", ""},                                    // three others
+		{"editor", "EDITER", `["editor"]`},                          // case is no difference
+		{"big  editor", "big editer", `["big  editor"]`},            // nor are spaces
+		{"é", "éé", ""}, {"ééé", "éé", ""}, {"éé", "ééé", `["éé"]`}, // é is one character
+		{"abc", "abd", `["abc"]`},                          // one of three
+		{"ab", "ac", ""},                                   // one of two
+		{"abcde", "abcxy", ""},                             // two of five
+		{"abcdef", "abcdxy", `["abcdef"]`},                 // two of six
+		{"abcdxx,abcdex", "abcdef", `["abcdex" "abcdxx"]`}, // the closest first
+		{"abcde1,abcde2,abcde3,abcde4", "abcde5", `["abcde1" "abcde2" "abcde3"]`}, // three at most
+		{"abcdefg", "bcdefgh", `["abcdefg"]`},                                     // one less and one more
+	} {
+		w := newWorld(t)
+		for _, name := range strings.Split(c.known, ",") {
+			w.role(name)
+		}
+		_, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{c.asked}})
+		require.ErrorIs(t, err, latchkey.ErrInvalid)
+		_, hint, _ := strings.Cut(err.Error(), "(there is ")
+		require.Equal(t, c.want, strings.TrimSuffix(hint, ")"), "%q of %q", c.asked, c.known)
+	}
+}
+
 // Names that people could not read, or not tell apart, are refused where they are new.
 func TestNewNames(t *testing.T) {
 	w := newWorld(t)

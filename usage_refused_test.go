@@ -1,6 +1,7 @@
 package latchkey_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -104,4 +105,43 @@ func TestRefusalsAreNotCountedIfSwitchedOff(t *testing.T) {
 	rows, err := w.acme.RefusalReport(w.ctx, latchkey.RefusalQuery{})
 	w.ok(err)
 	require.Empty(t, rows)
+}
+
+// Refusals of a stateless token are counted for the token that pays for it, which has a record, and told of as its own.
+// Each says whether the token is one of test mode.
+func TestRefusalsOfStatelessAndTestTokens(t *testing.T) {
+	for _, test := range []bool{false, true} {
+		var told []latchkey.Refusal
+		w := newWorld(t, withKeys, func(o *latchkey.Options) {
+			o.Observer.Refused = func(_ context.Context, r latchkey.Refusal) { told = append(told, r) }
+		})
+		parent, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret, Test: test})
+		w.ok(err)
+		verify := func(text string, test bool) (latchkey.Access, error) {
+			return w.keys.Verify(w.ctx, latchkey.Presented{Secret: text, Test: test})
+		}
+		a, err := verify(secret.Reveal(), test)
+		w.ok(err)
+		page, text := w.mint(a, latchkey.Narrowing{Stateless: true,
+			Permissions: latchkey.Permissions{readAll()}})
+		stored, storedText := w.mint(a, latchkey.Narrowing{Permissions: latchkey.Permissions{readAll()}})
+		for _, text := range []string{text, storedText} {
+			a, err := verify(text, test)
+			w.ok(err)
+			a.Refused(w.ctx, a.Check(latchkey.Delete, "data/x"))
+			_, err = verify(text, !test)
+			w.is(latchkey.ErrTestMode, err)
+		}
+		require.Len(t, told, 4)
+		for i, want := range []string{page.ID, page.ID, stored.ID, stored.ID} {
+			require.Equal(t, want, told[i].TokenID)
+			require.Equal(t, test, told[i].Test)
+		}
+		rows, err := w.acme.RefusalReport(w.ctx, latchkey.RefusalQuery{By: []string{"token", "reason"}})
+		w.ok(err)
+		require.ElementsMatch(t, []latchkey.RefusalCount{
+			{TokenID: parent.ID, Reason: "denied", Count: 1}, {TokenID: parent.ID, Reason: "test_mode", Count: 1},
+			{TokenID: stored.ID, Reason: "denied", Count: 1}, {TokenID: stored.ID, Reason: "test_mode", Count: 1},
+		}, rows)
+	}
 }

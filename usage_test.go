@@ -101,11 +101,12 @@ func TestWhatCountsNothing(t *testing.T) {
 	a.Count("reads", "x", -5)
 	a.Count("reads", "x", -1, 5)
 	a.Count("reads", "x", 5, -1)
+	a.Count("reads", "x", 5, math.MaxInt64, 1)
 	a.Count("reads", "x", math.MinInt64, math.MinInt64)
 	latchkey.Access{}.Count("reads", "x", 1)
 	assert.Zero(t, w.total().Count+int64(w.total().Credits))
 	for range 3 { // it stops at the end of the range
-		a.Count("reads", "x", math.MaxInt64, math.MaxInt64)
+		a.Count("reads", "x", math.MaxInt64, math.MaxInt64-1, 1)
 		a.Count("reads", "x", 1, 1)
 		assert.Equal(t, latchkey.UsageRow{Owner: "acme", Count: math.MaxInt64, Credits: math.MaxInt64}, w.total())
 	}
@@ -131,6 +132,46 @@ func TestUsageTextsAreBoundedAndClean(t *testing.T) {
 		}
 	}
 	assert.EqualValues(t, 600, n)
+}
+
+// Names that differ only beyond the bound are one from the start: they do not fill the memory of what waits.
+func TestLongNamesOfUsageAreOneWhileTheyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // nothing is written in between
+		w := newWorld(t)
+		_, secret := w.key(readAll())
+		a := w.access(secret)
+		const n = 60_000 // of each: more together than may wait
+		meter, endpoint := strings.Repeat("m", 64), strings.Repeat("e", 256)
+		for i := range n {
+			a.Count(meter+strconv.Itoa(i), "", 1)
+			a.Count("", endpoint+strconv.Itoa(i), 1)
+		}
+		assert.EqualValues(t, 2*n, w.total().Count)
+	})
+}
+
+// The first count after all was written is counted on its day, also for a caller that was verified the day before.
+func TestUsageOfTheNextDay(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(readAll())
+	a := w.access(secret)
+	c := a.Counter("reads", "x")
+	for name, add := range map[string]func(int64, ...latchkey.Credits){
+		"Count":   func(n int64, spent ...latchkey.Credits) { a.Count("reads", "x", n, spent...) },
+		"Counter": c.Add,
+	} {
+		before := w.now().Format(time.DateOnly)
+		add(1)
+		w.total() // writes it
+		w.turn(24 * time.Hour)
+		add(2)
+		rows, err := w.acme.Usage(w.ctx, latchkey.UsageQuery{From: before, By: []string{"day"}})
+		w.ok(err)
+		require.Len(t, rows, 2, name)
+		assert.Equal(t, []string{before, w.now().Format(time.DateOnly)}, []string{rows[0].Day, rows[1].Day}, name)
+		assert.EqualValues(t, 2, rows[1].Count, name)
+		w.turn(24 * time.Hour)
+	}
 }
 
 func TestUsageIsWrittenBehind(t *testing.T) {
@@ -418,6 +459,7 @@ func TestCounterCountsAsCountDoes(t *testing.T) {
 		add(3)
 		add(2, 5, 6)
 		add(0, 7)
+		add(4, 0)
 		add(0)
 		add(-1)
 		add(1, -1)
@@ -428,7 +470,7 @@ func TestCounterCountsAsCountDoes(t *testing.T) {
 		require.Len(t, rows, 1)
 		sums = append(sums, rows[0])
 	}
-	require.EqualValues(t, 5, sums[0].Count)
+	require.EqualValues(t, 9, sums[0].Count)
 	require.EqualValues(t, 18, sums[0].Credits)
 	sums[0].Count, sums[0].Credits = 2*sums[0].Count, 2*sums[0].Credits
 	require.Equal(t, sums[0], sums[1])

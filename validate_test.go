@@ -16,55 +16,70 @@ import (
 // What a record may hold is bounded in every call that writes it. The largest allowed value is accepted.
 func TestRecordsAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 257)
+	roles := func(n int) (ids []string) {
+		for i := range n {
+			ids = append(ids, latchkey.CodeRoleID(fmt.Sprint(i)))
+		}
+		return ids
+	}
 	for name, c := range map[string]struct {
 		good, bad func(w *world, s *latchkey.Settings)
+		why       string // in the text of the error: another check may refuse it too
 	}{
 		"name": {func(_ *world, s *latchkey.Settings) {
 			s.Name = long[:256]
-		}, func(_ *world, s *latchkey.Settings) { s.Name = long }},
+		}, func(_ *world, s *latchkey.Settings) { s.Name = long }, "more than 256 bytes"},
 		"a role named twice": {func(w *world, s *latchkey.Settings) {
 			s.Roles = []string{w.role("a").ID, w.role("b").ID}
 		}, func(w *world, s *latchkey.Settings) {
 			s.Roles = slices.Repeat([]string{w.role("c").ID}, 2)
-		}},
-		"too many roles": {func(*world, *latchkey.Settings) {}, func(_ *world, s *latchkey.Settings) {
-			for i := range 1001 {
-				s.Roles = append(s.Roles, fmt.Sprint(i))
-			}
-		}},
+		}, "named twice"},
+		"many roles": {func(_ *world, s *latchkey.Settings) { s.Roles = roles(1000) },
+			func(_ *world, s *latchkey.Settings) { s.Roles = roles(1001) }, "more than 1000 roles"},
 		"idle": {func(_ *world, s *latchkey.Settings) { s.Validity.Idle = time.Second },
-			func(_ *world, s *latchkey.Settings) { s.Validity.Idle = time.Second - 1 }},
+			func(_ *world, s *latchkey.Settings) { s.Validity.Idle = time.Second - 1 }, "shorter than a second"},
+		"negative idle": {func(*world, *latchkey.Settings) {},
+			func(_ *world, s *latchkey.Settings) { s.Validity.Idle = -time.Hour }, "Idle is negative"},
 		"an end before the begin": {func(w *world, s *latchkey.Settings) {
 			s.Validity.NotBefore, s.Validity.NotAfter = w.now().Add(time.Hour), w.now().Add(time.Hour+time.Microsecond)
 		}, func(w *world, s *latchkey.Settings) {
 			s.Validity.NotBefore, s.Validity.NotAfter = w.now().Add(time.Hour), w.now().Add(time.Hour)
-		}},
-		"a year": {func(w *world, s *latchkey.Settings) {
+		}, "not after NotBefore"},
+		"a late year": {func(w *world, s *latchkey.Settings) {
 			s.Validity.NotAfter = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
-		},
-			func(w *world, s *latchkey.Settings) {
-				s.Validity.NotAfter = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
-			}},
+		}, func(w *world, s *latchkey.Settings) {
+			s.Validity.NotAfter = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+		}, "years 1970 to 9999"},
+		"an early year": {func(w *world, s *latchkey.Settings) {
+			s.Validity.NotBefore = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+		}, func(w *world, s *latchkey.Settings) {
+			s.Validity.NotBefore = time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC)
+		}, "years 1970 to 9999"},
 		"extra": {func(_ *world, s *latchkey.Settings) { s.Extra = json.RawMessage(`{}`) },
-			func(_ *world, s *latchkey.Settings) { s.Extra = json.RawMessage(`{`) }},
+			func(_ *world, s *latchkey.Settings) { s.Extra = json.RawMessage(`{`) }, "not JSON"},
 		"much extra": {func(_ *world, s *latchkey.Settings) {
 			s.Extra = json.RawMessage(`"` + strings.Repeat("x", 1<<20-2) + `"`)
-		},
-			func(_ *world, s *latchkey.Settings) {
-				s.Extra = json.RawMessage(`"` + strings.Repeat("x", 1<<20-1) + `"`)
-			}},
+		}, func(_ *world, s *latchkey.Settings) {
+			s.Extra = json.RawMessage(`"` + strings.Repeat("x", 1<<20-1) + `"`)
+		}, "more than 1048576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			var all []latchkey.Role
+			for i := range 1000 {
+				all = append(all, latchkey.Role{Name: fmt.Sprint(i)})
+			}
+			w := newWorld(t, withRoles(all...))
 			var good, bad latchkey.Settings
 			c.good(w, &good)
 			w.issue(latchkey.KindAPIKey, good)
 			c.bad(w, &bad)
 			_, _, err := w.acme.Issue(w.ctx, bad.Spec(latchkey.KindAPIKey))
 			w.is(latchkey.ErrInvalid, err)
+			require.ErrorContains(t, err, c.why)
 			tok, _ := w.key()
 			_, err = w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Settings = bad; return nil })
 			w.is(latchkey.ErrInvalid, err)
+			require.ErrorContains(t, err, c.why)
 		})
 	}
 	w := newWorld(t)
