@@ -200,7 +200,8 @@ func TestRatesThatAreNone(t *testing.T) {
 		"an endless Per":        {latchkey.Rate{Count: 1, Per: math.MaxInt64}, "Per is more than 366 days"},
 		"a Per beyond a year":   {latchkey.Rate{Count: 1, Per: 366*24*time.Hour + 1}, "Per is more than 366 days"},
 		"a Count beyond time":   {latchkey.Rate{Count: math.MaxInt, Per: time.Second}, "one request per nanosecond"},
-		"a Burst beyond a year": {latchkey.Rate{Count: 1, Per: time.Hour, Burst: math.MaxInt}, "Burst takes more than 366 days"},
+		"a Burst beyond a year": {latchkey.Rate{Count: 1, Per: time.Hour, Burst: math.MaxInt},
+			"Burst takes more than 366 days"},
 	} {
 		func() {
 			defer func() { assert.Contains(t, fmt.Sprint(recover()), c.why, name) }()

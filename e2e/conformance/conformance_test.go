@@ -16,7 +16,7 @@ type setup struct {
 	settings map[string]string
 }
 
-// With the DSN that a host would write, and with settings that change what drivers and engines do beneath. Sampled: every
+// With the DSN of a host, and with settings that change what drivers and engines do beneath. Sampled: each
 // server runs every case with the DSN that a host would write, and a third of them with each of the others. The other
 // set-ups of PostgreSQL divide the cases, so each case runs in one of them. LONG=1 runs every case in every set-up, and
 // SEED=n repeats a draw.

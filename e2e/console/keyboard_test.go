@@ -165,8 +165,8 @@ func (p *tab) typeAll(texts string, first int) map[string]typed {
 
 // TestConsoleShowsTextAsText puts the Big List of Naughty Strings through the fields of the console. The fields of a
 // form hold texts that differ, so that few forms suffice. Each text comes into an input and a textarea of a token, and
-// into each field of a rule. Each field of a token takes a third of the texts. Sampled: the texts are one of each two that
-// stand together in the list, and LONG=1 takes all.
+// into each field of a rule. Each field of a token takes a third of the texts. Sampled: the texts are one of each two
+// that stand together in the list, and LONG=1 takes all.
 func TestConsoleShowsTextAsText(t *testing.T) {
 	p := servePages(t)
 	naughty := slices.DeleteFunc(naughtyStrings(t), func(string) bool { return !harness.Sampled(2) })

@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey-go/latchkey/storetest"
 )
 
-// Sampled: the file that the documentation recommends runs every case, and the others divide them. LONG=1 runs every case
-// on each.
+// Sampled: the file that the documentation recommends runs every case, and the others divide them. LONG=1 runs every
+// case on each.
 func TestSQLiteConformance(t *testing.T) {
 	parts := harness.Parts("modernc", 3)
 	t.Run("file, WAL", func(t *testing.T) {

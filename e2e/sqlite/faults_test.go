@@ -27,7 +27,7 @@ func (busy) Error() string { return "database is locked (5) (SQLITE_BUSY)" }
 func (busy) Code() int { return 5 }
 
 // Every statement of every operation fails once, before and after its effect. The error must be true, nothing may be
-// half written, and the same call again must settle it. Sampled: how it fails is drawn of three ways, and LONG=1 tries all.
+// half written, and the same call again must settle it. Sampled: how it fails is drawn of three ways, and LONG=1: all.
 func TestSQLiteEveryStatementFails(t *testing.T) {
 	ctx := context.Background()
 	start := world.SQLiteFile(t)

@@ -117,8 +117,8 @@ var (
 	})
 )
 
-// Drawn returns random numbers of Seed for what has that name. They do not depend on what was drawn for another name, so
-// a test that runs alone draws what it drew among others.
+// Drawn returns random numbers of Seed for what has that name. They do not depend on what was drawn for another name,
+// so a test that runs alone draws what it drew among others.
 func Drawn(name string) *rand.Rand {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(name))

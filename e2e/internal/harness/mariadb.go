@@ -53,7 +53,7 @@ func startMariaDB(e *Engine) (dsn string, err error) {
 		"--default-time-zone=+05:30"}
 	if e.Durable {
 		args = append(args, "--innodb-flush-log-at-trx-commit=1")
-	} else { // as of PostgreSQL: what the system holds outlives the server; a migration waits for the disk most of its time
+	} else { // as of PostgreSQL: what the system holds outlives the server, and migrations mostly wait for the disk
 		args = append(args, "--innodb-flush-log-at-trx-commit=2", "--debug-no-sync")
 	}
 	err = e.Serve(server, args...)
