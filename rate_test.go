@@ -191,15 +191,15 @@ func TestRatesThatAreNone(t *testing.T) {
 		r   latchkey.Rate
 		why string
 	}{
-		"no Per":                {latchkey.Rate{Count: 1}, "Per must be positive"},
-		"no Count":              {latchkey.Rate{Per: time.Second}, "Count must be positive"},
-		"Burst alone":           {latchkey.Rate{Burst: 1}, "Count must be positive"},
-		"negative Count":        {latchkey.Rate{Count: -1, Per: time.Second}, "Count must be positive"},
-		"negative Per":          {latchkey.Rate{Count: 1, Per: -time.Second}, "Per must be positive"},
-		"negative Burst":        {latchkey.Rate{Count: 1, Per: time.Second, Burst: -1}, "Burst is negative"},
-		"an endless Per":        {latchkey.Rate{Count: 1, Per: math.MaxInt64}, "Per is more than 366 days"},
-		"a Per beyond a year":   {latchkey.Rate{Count: 1, Per: 366*24*time.Hour + 1}, "Per is more than 366 days"},
-		"a Count beyond time":   {latchkey.Rate{Count: math.MaxInt, Per: time.Second}, "one request per nanosecond"},
+		"no Per":              {latchkey.Rate{Count: 1}, "Per must be positive"},
+		"no Count":            {latchkey.Rate{Per: time.Second}, "Count must be positive"},
+		"Burst alone":         {latchkey.Rate{Burst: 1}, "Count must be positive"},
+		"negative Count":      {latchkey.Rate{Count: -1, Per: time.Second}, "Count must be positive"},
+		"negative Per":        {latchkey.Rate{Count: 1, Per: -time.Second}, "Per must be positive"},
+		"negative Burst":      {latchkey.Rate{Count: 1, Per: time.Second, Burst: -1}, "Burst is negative"},
+		"an endless Per":      {latchkey.Rate{Count: 1, Per: math.MaxInt64}, "Per is more than 366 days"},
+		"a Per beyond a year": {latchkey.Rate{Count: 1, Per: 366*24*time.Hour + 1}, "Per is more than 366 days"},
+		"a Count beyond time": {latchkey.Rate{Count: math.MaxInt, Per: time.Second}, "one request per nanosecond"},
 		"a Burst beyond a year": {latchkey.Rate{Count: 1, Per: time.Hour, Burst: math.MaxInt},
 			"Burst takes more than 366 days"},
 	} {
