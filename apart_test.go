@@ -208,3 +208,15 @@ func TestMintedTokensShareTheirRights(t *testing.T) {
 		require.True(t, who.apart().rows.Equal(Where("customer", Eq, fmt.Sprint(i))))
 	}
 }
+
+// Values that cannot be forced are not kept apart from the layer that they break, and neither are references.
+func TestWhatIsInvalidIsNotApart(t *testing.T) {
+	for name, forced := range map[string]Values{
+		"a list":      {"a": []any{"x"}},
+		"a bad name":  {"a\x00": "x"},
+		"a reference": {"a": Attr("dept")},
+	} {
+		require.False(t, apartOf(&Token{Kind: KindAccess, Forced: forced}).is, name)
+	}
+	require.True(t, apartOf(&Token{Kind: KindAccess, Forced: Values{"a": "x"}}).is)
+}

@@ -124,3 +124,27 @@ func FuzzClaims(f *testing.F) {
 		require.NoError(t, c.permissions.Validate())
 	})
 }
+
+// What may not be forced in a record may not be forced by claims either. A record without an Extra has none.
+func TestClaimsForceWhatRecordsMay(t *testing.T) {
+	plain := &claims{owner: "acme", full: true, ends: math.MaxInt32}
+	require.Nil(t, plain.record("x", "y").Extra)
+	for name, forced := range map[string]Values{
+		"a list":          {"a": []any{"x"}},
+		"texts":           {"a": []string{"x"}},
+		"NUL":             {"a": "x\x00"},
+		"no name":         {"": "x"},
+		"a name with NUL": {"a\x00": "x"},
+		"a list of roles": {"a": SelfRoles},
+		"no attribute":    {"a": Attr("")},
+	} {
+		c := *plain
+		c.forced = forced
+		_, ok := readClaims(string(c.append(nil)))
+		require.False(t, ok, name)
+	}
+	c := *plain
+	c.forced = Values{"a": nil, "b": Attr("dept"), "c": "x"}
+	_, ok := readClaims(string(c.append(nil)))
+	require.True(t, ok)
+}

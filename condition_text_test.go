@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -236,4 +237,29 @@ func FuzzConditionText(f *testing.F) {
 		require.NoError(t, err, "%q", c.String())
 		require.True(t, c.Equal(back), "%q", c.String())
 	})
+}
+
+// Where a text in double quotes does not end, that is what is said, wherever it stands.
+func TestTextsThatDoNotEnd(t *testing.T) {
+	condition := func(text string) error { _, err := ParseCondition(text); return err }
+	values := func(text string) error { _, err := ParseValues(text); return err }
+	for _, c := range []struct {
+		parse func(string) error
+		text  string // with a space before each token
+	}{
+		{condition, `a = 1 and ( b in [ 1 , "x" ] or not c = attr ( "d" ) ) and e is not null`},
+		{condition, `a in attr ( "b" ) or c = self or d starts-with "x" or f in self_roles`},
+		{values, `a = 1 , b = null , c = attr ( "d" ) , e = "x"`},
+	} {
+		require.NoError(t, c.parse(c.text), c.text)
+		for at := range c.text {
+			if at > 0 && c.text[at-1] != ' ' {
+				continue
+			}
+			want := fmt.Sprintf("character %d: this text in double quotes does not end", at+1)
+			require.ErrorContains(t, c.parse(c.text[:at]+`"zz`), want, "%s", c.text[:at])
+		}
+		want := fmt.Sprintf("character %d: this text in double quotes does not end", len(c.text)+2)
+		require.ErrorContains(t, c.parse(c.text+` "zz`), want)
+	}
 }

@@ -401,3 +401,28 @@ func FuzzConditionJSON(f *testing.F) {
 		}
 	})
 }
+
+// Of equal parts one is kept, of few and of many.
+func TestEqualPartsCountOnce(t *testing.T) {
+	for _, n := range []int64{2, 16, 17, 40} {
+		var once, twice []Condition
+		for i := range n {
+			c := Where("n", Eq, i)
+			once, twice = append(once, c), append(twice, c, Not(Not(c)))
+		}
+		require.Equal(t, AnyOf(once...).String(), AnyOf(twice...).String())
+		require.Equal(t, All(once...).String(), All(twice...).String())
+	}
+}
+
+// What takes text takes nothing else.
+func TestOperatorsOfText(t *testing.T) {
+	for _, op := range []Op{Contains, StartsWith} {
+		for _, v := range []any{3, true, nil, []string{"x"}} {
+			err := Where("a", op, v).Validate()
+			require.ErrorIs(t, err, ErrBadCondition, "%s %v", op, v)
+		}
+		require.ErrorContains(t, Where("a", op, 3).Validate(), string(op)+" takes text")
+		require.NoError(t, Where("a", op, "x").Validate())
+	}
+}

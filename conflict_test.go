@@ -177,3 +177,14 @@ func TestManyWritersOfOneRoleAllSucceed(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got.Extra, writers*each+1)
 }
+
+// The first conflict is followed by the next try at once: mostly the other writer is done.
+func TestTheFirstConflictCostsNoTime(t *testing.T) {
+	eachContested(t, func(t *testing.T, s *contested, run func(ctx context.Context) error) {
+		s.others.Store(1)
+		began := time.Now()
+		require.NoError(t, run(t.Context()))
+		require.Equal(t, began, time.Now())
+		require.LessOrEqual(t, s.writes.Load(), int64(3), "Mint has a write of its own before")
+	})
+}

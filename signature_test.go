@@ -170,3 +170,36 @@ func TestSignaturesThatCannotBeVerified(t *testing.T) {
 	store.once = nil
 	w.ok(sign(ring))
 }
+
+// A request does not pass again after a restart with a clock that was set back by less than an hour, though what was
+// over was purged before.
+func TestSignedRequestsAfterTheClockIsSetBack(t *testing.T) {
+	ring := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
+	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })
+	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Restrictions: latchkey.Restrictions{Signed: true}})
+	key, err := w.acme.SigningSecret(w.ctx, tok.ID)
+	w.ok(err)
+	date := w.now()
+	for _, ahead := range []time.Duration{0, -15 * time.Minute, 15 * time.Minute} {
+		w.time.Store(date.UnixMicro())
+		s := &latchkey.Signature{Key: secret, Date: date.Add(ahead), Once: [32]byte{byte(100 + ahead/time.Minute)},
+			OK: func(k []byte) bool { return string(k) == key.Reveal() }}
+		send := func() error {
+			keys := latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: ring})
+			defer keys.Close(context.Background())
+			_, err := keys.Verify(w.ctx, latchkey.Presented{Signature: s})
+			return err
+		}
+		w.ok(send())
+		w.is(latchkey.ErrReplay, send())
+		last := date.Add(ahead + 15*time.Minute) // the last moment at which it is not too old
+		w.time.Store(last.Add(time.Hour).UnixMicro())
+		purging := latchkey.New(w.store, &latchkey.Options{Clock: w.now})
+		_, err = purging.Purge(w.ctx)
+		w.ok(err)
+		w.ok(purging.Close(context.Background()))
+		w.is(latchkey.ErrSignature, send())
+		w.time.Store(last.UnixMicro())
+		w.is(latchkey.ErrReplay, send())
+	}
+}

@@ -298,6 +298,27 @@ func TestWhoMayRevokeAStatelessToken(t *testing.T) {
 	assert.Equal(t, was, epoch(), "it has ended: nothing is written")
 }
 
+// The owner's boundary binds secret keys, too, and the audit trail tells of a revocation what was revoked, and why.
+func TestRevocationsOfStatelessTokensAreTold(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	_, sk := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	bound := func(p latchkey.Permissions) {
+		w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Boundary = p; return nil }))
+	}
+	every := latchkey.Allow(latchkey.Any).On("*", "latchkey/*")
+	bound(latchkey.Permissions{every, latchkey.Deny(latchkey.Delete).On("latchkey/token/*")})
+	w.is(latchkey.ErrDenied, mustAs(w.world, w.access(sk)).Revoke(w.ctx, child.ID, "over"))
+	_, err := w.verify(text)
+	w.ok(err)
+	bound(latchkey.Permissions{every})
+	w.ok(mustAs(w.world, w.access(sk)).Revoke(w.ctx, child.ID, "over"))
+	list := must(w.acme.EventsPage(w.ctx, latchkey.EventQuery{Object: child.ID})).Items
+	last := list[len(list)-1]
+	require.Equal(t, "token.revoke-stateless", last.Action)
+	require.Equal(t, "over", last.Reason)
+}
+
 // A stateless token has no record: whatever needs one says so.
 func TestAStatelessTokenIsNotListed(t *testing.T) {
 	w := newStateless(t)
