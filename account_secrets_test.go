@@ -256,3 +256,38 @@ func TestRotateEndsSecretsDespiteAFastClock(t *testing.T) {
 	require.ErrorIs(t, c.verify(m, newer.Reveal()), latchkey.ErrUnknownToken)
 	require.NoError(t, c.verify(m, newest.Reveal()))
 }
+
+// A secret that has ended is not revealed in place of a newer one, whose text nobody kept.
+func TestRevealAfterARotationWithoutAKeyring(t *testing.T) {
+	w := newWorld(t, withKeys)
+	tok, _ := w.key(readAll())
+	plain := latchkey.New(w.store, &latchkey.Options{Clock: w.now})
+	secret, err := plain.For("acme").Rotate(w.ctx, tok.ID, time.Minute)
+	w.ok(err)
+	w.turn(time.Minute)
+	_, err = w.acme.Reveal(w.ctx, tok.ID)
+	w.is(latchkey.ErrNeedsKeyring, err)
+	revealed := must(w.acme.RevealAll(w.ctx, tok.ID))
+	require.Empty(t, revealed)
+	w.access(secret.Reveal())
+	w.ok(plain.Close(w.ctx))
+}
+
+// A token may name a role of a program that this one lacks. It gives nothing.
+func TestWhoWithARoleThatThisProgramLacks(t *testing.T) {
+	code := latchkey.Role{Name: "auditor", Permissions: latchkey.Permissions{readAll()}}
+	w := newWorld(t, func(o *latchkey.Options) { o.Roles = []latchkey.Role{code} })
+	tok, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{"auditor"}})
+	w.ok(err)
+	ids := func(keys *latchkey.Manager) (ids []string) {
+		for h, err := range keys.For("acme").Who(w.ctx, latchkey.Read, "data/x") {
+			w.ok(err)
+			ids = append(ids, h.Token.ID)
+		}
+		return ids
+	}
+	require.Equal(t, []string{tok.ID}, ids(w.keys))
+	lacks := latchkey.New(w.store, &latchkey.Options{Clock: w.now})
+	require.Empty(t, ids(lacks))
+	w.ok(lacks.Close(w.ctx))
+}
