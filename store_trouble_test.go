@@ -105,8 +105,6 @@ func drained[T any](list iter.Seq2[T, error]) error {
 	return nil
 }
 
-func failed[T any](_ T, err error) error { return err }
-
 // troubles are calls by name. Those of steps are carried out in several writes, and what is done stays done.
 func troubles() (calls, steps map[string]func(context.Context, latchkey.Account, *halfway) error) {
 	type ctx = context.Context
@@ -114,21 +112,21 @@ func troubles() (calls, steps map[string]func(context.Context, latchkey.Account,
 	type world = *halfway
 	asked := latchkey.Question{Action: latchkey.Read, Resource: "dataset/a"}
 	calls = map[string]func(ctx, account, world) error{
-		"AuditCheckpoint": func(c ctx, a account, w world) error { return failed(a.AuditCheckpoint(c)) },
-		"Balances":        func(c ctx, a account, w world) error { return failed(a.Balances(c, w.parent)) },
+		"AuditCheckpoint": func(c ctx, a account, w world) error { return second(a.AuditCheckpoint(c)) },
+		"Balances":        func(c ctx, a account, w world) error { return second(a.Balances(c, w.parent)) },
 		"Balances, minted": func(c ctx, a account, w world) error {
-			return failed(a.Balances(c, w.minted, "api"))
+			return second(a.Balances(c, w.minted, "api"))
 		},
-		"Client":  func(c ctx, a account, w world) error { return failed(a.Client(c, "7")) },
+		"Client":  func(c ctx, a account, w world) error { return second(a.Client(c, "7")) },
 		"Clients": func(c ctx, a account, w world) error { return drained(a.Clients(c)) },
 		"Configure": func(c ctx, a account, w world) error {
 			return a.Configure(c, func(o *latchkey.Owner) error { o.Disabled = false; o.Extra = nil; return nil })
 		},
 		"CountTokens": func(c ctx, a account, w world) error {
-			return failed(a.CountTokens(c, latchkey.TokenQuery{Find: w.spare}, 0))
+			return second(a.CountTokens(c, latchkey.TokenQuery{Find: w.spare}, 0))
 		},
 		"CreateRole": func(c ctx, a account, w world) error {
-			return failed(a.CreateRole(c, latchkey.Role{Name: "new", Inherits: []string{w.reader}}))
+			return second(a.CreateRole(c, latchkey.Role{Name: "new", Inherits: []string{w.reader}}))
 		},
 		"Delete":         func(c ctx, a account, w world) error { return a.Delete(c, w.spare) },
 		"Delete, minted": func(c ctx, a account, w world) error { return a.Delete(c, w.minted) },
@@ -145,22 +143,22 @@ func troubles() (calls, steps map[string]func(context.Context, latchkey.Account,
 			return err
 		},
 		"Events":  func(c ctx, a account, w world) error { return drained(a.Events(c, latchkey.EventQuery{})) },
-		"Explain": func(c ctx, a account, w world) error { return failed(a.Explain(c, w.minted, asked)) },
+		"Explain": func(c ctx, a account, w world) error { return second(a.Explain(c, w.minted, asked)) },
 		"ExplainRole": func(c ctx, a account, w world) error {
-			return failed(a.ExplainRole(c, w.reader, asked))
+			return second(a.ExplainRole(c, w.reader, asked))
 		},
 		"ExplainRoleAs": func(c ctx, a account, w world) error {
-			return failed(a.ExplainRoleAs(c, latchkey.Role{Name: "new", Inherits: []string{w.reader}}, asked))
+			return second(a.ExplainRoleAs(c, latchkey.Role{Name: "new", Inherits: []string{w.reader}}, asked))
 		},
 		"ExplainWith": func(c ctx, a account, w world) error {
-			return failed(a.ExplainWith(c, w.minted, latchkey.Role{ID: w.base, Name: "base"}, asked))
+			return second(a.ExplainWith(c, w.minted, latchkey.Role{ID: w.base, Name: "base"}, asked))
 		},
 		"ExportClient": func(c ctx, a account, w world) error { return a.ExportClient(c, "7", io.Discard) },
-		"Find":         func(c ctx, a account, w world) error { return failed(a.Find(c, w.parentText)) },
-		"FindSecret":   func(c ctx, a account, w world) error { return failed(a.FindSecret(c, w.parentText)) },
-		"Get":          func(c ctx, a account, w world) error { return failed(a.Get(c, w.minted)) },
+		"Find":         func(c ctx, a account, w world) error { return second(a.Find(c, w.parentText)) },
+		"FindSecret":   func(c ctx, a account, w world) error { return second(a.FindSecret(c, w.parentText)) },
+		"Get":          func(c ctx, a account, w world) error { return second(a.Get(c, w.minted)) },
 		"ImportDigest": func(c ctx, a account, w world) error {
-			return failed(a.ImportDigest(c, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{w.reader}},
+			return second(a.ImportDigest(c, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{w.reader}},
 				latchkey.KeptSecret{SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(oldText)))}))
 		},
 		"Issue": func(c ctx, a account, w world) error {
@@ -168,71 +166,71 @@ func troubles() (calls, steps map[string]func(context.Context, latchkey.Account,
 				Roles: []string{"reader"}})
 			return err
 		},
-		"Lineage": func(c ctx, a account, w world) error { return failed(a.Lineage(c, w.minted)) },
+		"Lineage": func(c ctx, a account, w world) error { return second(a.Lineage(c, w.minted)) },
 		"Once": func(c ctx, a account, w world) error {
 			return a.Once(c, "k", time.Date(2030, 1, 2, 13, 0, 0, 0, time.UTC))
 		},
-		"Record": func(c ctx, a account, w world) error { return failed(a.Record(c)) },
+		"Record": func(c ctx, a account, w world) error { return second(a.Record(c)) },
 		"Refusals": func(c ctx, a account, w world) error {
 			list, err := a.TokensPage(c, latchkey.TokenQuery{})
 			if err != nil {
 				return err
 			}
-			return failed(a.Refusals(c, list.Items...))
+			return second(a.Refusals(c, list.Items...))
 		},
 		"RefusalReport": func(c ctx, a account, w world) error {
-			return failed(a.RefusalReport(c, latchkey.RefusalQuery{}))
+			return second(a.RefusalReport(c, latchkey.RefusalQuery{}))
 		},
-		"Reveal":    func(c ctx, a account, w world) error { return failed(a.Reveal(c, w.spare)) },
-		"RevealAll": func(c ctx, a account, w world) error { return failed(a.RevealAll(c, w.spare, w.parent)) },
+		"Reveal":    func(c ctx, a account, w world) error { return second(a.Reveal(c, w.spare)) },
+		"RevealAll": func(c ctx, a account, w world) error { return second(a.RevealAll(c, w.spare, w.parent)) },
 		"Revoke":    func(c ctx, a account, w world) error { return a.Revoke(c, w.spare, "over") },
-		"RightsOf":  func(c ctx, a account, w world) error { return failed(a.RightsOf(c, w.minted)) },
-		"Role":      func(c ctx, a account, w world) error { return failed(a.Role(c, w.reader)) },
+		"RightsOf":  func(c ctx, a account, w world) error { return second(a.RightsOf(c, w.minted)) },
+		"Role":      func(c ctx, a account, w world) error { return second(a.Role(c, w.reader)) },
 		"RoleLineage": func(c ctx, a account, w world) error {
-			return failed(a.RoleLineage(c, w.reader))
+			return second(a.RoleLineage(c, w.reader))
 		},
 		"Roles": func(c ctx, a account, w world) error {
 			return drained(a.Roles(c, latchkey.RoleQuery{Inherits: w.base}))
 		},
-		"Rotate":  func(c ctx, a account, w world) error { return failed(a.Rotate(c, w.spare, time.Hour)) },
-		"Secrets": func(c ctx, a account, w world) error { return failed(a.Secrets(c, w.spare)) },
+		"Rotate":  func(c ctx, a account, w world) error { return second(a.Rotate(c, w.spare, time.Hour)) },
+		"Secrets": func(c ctx, a account, w world) error { return second(a.Secrets(c, w.spare)) },
 		"SeekPage": func(c ctx, a account, w world) error {
-			return failed(a.SeekPage(c, latchkey.TokenQuery{Page: latchkey.Page{Limit: 1}}, w.spare))
+			return second(a.SeekPage(c, latchkey.TokenQuery{Page: latchkey.Page{Limit: 1}}, w.spare))
 		},
-		"SigningSecret": func(c ctx, a account, w world) error { return failed(a.SigningSecret(c, w.spare)) },
+		"SigningSecret": func(c ctx, a account, w world) error { return second(a.SigningSecret(c, w.spare)) },
 		"Tokens": func(c ctx, a account, w world) error {
 			return drained(a.Tokens(c, latchkey.TokenQuery{Page: latchkey.Page{Limit: 2}}))
 		},
 		"Update": func(c ctx, a account, w world) error {
-			return failed(a.Update(c, w.spare, func(t *latchkey.Token) error {
+			return second(a.Update(c, w.spare, func(t *latchkey.Token) error {
 				t.Roles = []string{"unused", "reader"}
 				return nil
 			}))
 		},
 		"Update, minted": func(c ctx, a account, w world) error {
-			return failed(a.Update(c, w.minted, func(t *latchkey.Token) error { t.Disabled = true; return nil }))
+			return second(a.Update(c, w.minted, func(t *latchkey.Token) error { t.Disabled = true; return nil }))
 		},
 		"UpdateRole": func(c ctx, a account, w world) error {
-			return failed(a.UpdateRole(c, w.base, func(r *latchkey.Role) error {
+			return second(a.UpdateRole(c, w.base, func(r *latchkey.Role) error {
 				r.Inherits = []string{w.unused}
 				return nil
 			}))
 		},
 		"Usage": func(c ctx, a account, w world) error {
-			return failed(a.Usage(c, latchkey.UsageQuery{By: []string{"token"}}))
+			return second(a.Usage(c, latchkey.UsageQuery{By: []string{"token"}}))
 		},
 		"UsageTotal": func(c ctx, a account, w world) error {
-			return failed(a.UsageTotal(c, w.parent, "api", "2030-01"))
+			return second(a.UsageTotal(c, w.parent, "api", "2030-01"))
 		},
 		"Verify": func(c ctx, a account, w world) error {
-			return failed(a.Verify(c, latchkey.Presented{Secret: w.parentText}))
+			return second(a.Verify(c, latchkey.Presented{Secret: w.parentText}))
 		},
 		"Verify, stateless": func(c ctx, a account, w world) error {
-			return failed(a.Verify(c, latchkey.Presented{Secret: w.statelessText}))
+			return second(a.Verify(c, latchkey.Presented{Secret: w.statelessText}))
 		},
 		"Revoke, stateless": func(c ctx, a account, w world) error { return a.Revoke(c, w.stateless, "over") },
 		"CheckKeyring":      func(c ctx, a account, w world) error { return w.keys.CheckKeyring(c) },
-		"KeyUse":            func(c ctx, a account, w world) error { return failed(w.keys.KeyUse(c)) },
+		"KeyUse":            func(c ctx, a account, w world) error { return second(w.keys.KeyUse(c)) },
 		"Expiring": func(c ctx, a account, w world) error {
 			return drained(w.keys.Expiring(c, time.Time{}, time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)))
 		},
@@ -240,7 +238,7 @@ func troubles() (calls, steps map[string]func(context.Context, latchkey.Account,
 			return drained(w.keys.Unused(c, time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)))
 		},
 		"VerifyAudit": func(c ctx, a account, w world) error {
-			return failed(a.VerifyAudit(c, latchkey.AuditCheck{Anchors: []latchkey.AuditAnchor{w.anchor}}))
+			return second(a.VerifyAudit(c, latchkey.AuditCheck{Anchors: []latchkey.AuditAnchor{w.anchor}}))
 		},
 		"Who": func(c ctx, a account, w world) error { return drained(a.Who(c, latchkey.Read, "dataset/a")) },
 		"WhoOf, minted": func(c ctx, a account, w world) error {
@@ -267,44 +265,44 @@ func troubles() (calls, steps map[string]func(context.Context, latchkey.Account,
 			if _, err := access.Token(c); err != nil {
 				return err
 			}
-			return failed(access.Balances(c, "api"))
+			return second(access.Balances(c, "api"))
 		},
 		"Spend": func(c ctx, a account, w world) error {
 			access, err := a.Verify(c, latchkey.Presented{Secret: w.parentText})
 			if err != nil {
 				return err
 			}
-			return failed(access.Spend(c, "api", "GET /", 1))
+			return second(access.Spend(c, "api", "GET /", 1))
 		},
 	}
 	steps = map[string]func(ctx, account, world) error{
 		"DisableAll": func(c ctx, a account, w world) error {
-			return failed(a.DisableAll(c, latchkey.Selector{IDs: []string{w.spare, w.minted}}, "over"))
+			return second(a.DisableAll(c, latchkey.Selector{IDs: []string{w.spare, w.minted}}, "over"))
 		},
 		"EditAll": func(c ctx, a account, w world) error {
-			return failed(a.EditAll(c, latchkey.Selector{IDs: []string{w.spare}},
+			return second(a.EditAll(c, latchkey.Selector{IDs: []string{w.spare}},
 				latchkey.Edit{AddRoles: []string{w.unused}}, "over"))
 		},
 		"EraseClient": func(c ctx, a account, w world) error { return a.EraseClient(c, "7") },
 		"RevokeAll, of a client": func(c ctx, a account, w world) error {
-			return failed(a.RevokeAll(c, latchkey.Selector{Client: "7"}, "over"))
+			return second(a.RevokeAll(c, latchkey.Selector{Client: "7"}, "over"))
 		},
 		"RevokeAll": func(c ctx, a account, w world) error {
-			return failed(a.RevokeAll(c, latchkey.Selector{IDs: []string{w.spare, w.parent}}, "over"))
+			return second(a.RevokeAll(c, latchkey.Selector{IDs: []string{w.spare, w.parent}}, "over"))
 		},
 		"RevokeAll, of a parent": func(c ctx, a account, w world) error {
-			return failed(a.RevokeAll(c, latchkey.Selector{Parent: w.parent}, "over"))
+			return second(a.RevokeAll(c, latchkey.Selector{Parent: w.parent}, "over"))
 		},
-		"Purge": func(c ctx, a account, w world) error { return failed(w.keys.Purge(c)) },
+		"Purge": func(c ctx, a account, w world) error { return second(w.keys.Purge(c)) },
 		"Rekey": func(c ctx, a account, w world) error {
 			_, _, err := w.keys.Rekey(c)
 			return err
 		},
 		"Deliver": func(c ctx, a account, w world) error {
-			return failed(w.keys.Deliver(c, "siem", func(context.Context, []latchkey.Event) error { return nil }))
+			return second(w.keys.Deliver(c, "siem", func(context.Context, []latchkey.Event) error { return nil }))
 		},
 		"Anchor": func(c ctx, a account, w world) error {
-			return failed(w.keys.Anchor(c, "daily", func(context.Context, latchkey.AuditAnchor) error { return nil }))
+			return second(w.keys.Anchor(c, "daily", func(context.Context, latchkey.AuditAnchor) error { return nil }))
 		},
 		"Erase": func(c ctx, a account, w world) error { return a.Erase(c) },
 	}

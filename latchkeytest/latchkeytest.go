@@ -70,6 +70,7 @@ func New(t testing.TB, opts *latchkey.Options) *Kit {
 	k.Manager = latchkey.New(k.Store, &o)
 	t.Cleanup(func() {
 		k.Store.Down(false)
+		k.Store.Fail(nil)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := k.Manager.Close(ctx); err != nil {

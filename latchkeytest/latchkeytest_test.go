@@ -125,6 +125,14 @@ func TestDown(t *testing.T) {
 	assert.Greater(t, failed, 20)
 }
 
+// A test that ends while calls fail has its Kit closed all the same.
+func TestEndWhileCallsFail(t *testing.T) {
+	kit := latchkeytest.New(t, nil)
+	access := kit.Access("acme", latchkey.Spec{Kind: latchkey.KindAPIKey})
+	access.Count("api", "GET /", 1) // Close writes it
+	kit.Store.Fail(func(string) error { return latchkey.ErrUnavailable })
+}
+
 // A test chooses which calls fail.
 func TestFail(t *testing.T) {
 	kit := latchkeytest.New(t, nil)

@@ -22,7 +22,8 @@ func (s *Store) Down(down bool) { s.down.Store(down) }
 
 // Fail has f say of each later call that can fail whether it does. F gets the name of the method, such as "Write", and
 // the call returns its error without doing anything; for nil it is carried out. A store that does not answer returns an
-// error that wraps [latchkey.ErrUnavailable]. Calls may come from several goroutines at once. A nil f ends it.
+// error that wraps [latchkey.ErrUnavailable]. Calls may come from several goroutines at once. A nil f ends it, and so
+// does the end of the test that the store's Kit is of.
 //
 // So a test sees what its program does when the store is lost halfway:
 //

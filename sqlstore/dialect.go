@@ -211,7 +211,6 @@ func (t *transaction) orLost(ctx context.Context, err error) error {
 	return err
 }
 
-// maxRestore is how long resetting a connection may take. After that the connection is dropped.
 // inRows returns the condition that some columns have the values of one of n rows. Its arguments are the rows, in their
 // order. SQLite that has statistics of some ten million rows looks for "(a, b) IN (VALUES …)" by a alone, and goes
 // through all records of an owner; so each row is an alternative there, which it looks for by an index of its own.
@@ -224,6 +223,7 @@ func (d *dialect) inRows(columns string, n int) string {
 	return `(` + row + strings.Repeat(` OR `+row, n-1) + `)`
 }
 
+// maxRestore is how long resetting a connection may take. After that the connection is dropped.
 const maxRestore = 5 * time.Second
 
 // beginReadCommitted starts a transaction of an engine with many writers. It sets the isolation, because the host's
