@@ -26,7 +26,7 @@ func clients(t *testing.T) (w *world, parent latchkey.Access, ada []latchkey.Tok
 	child, _ := mint(access, "", "")
 	gone, _ := mint(parent, "ada-7", "Ada Lovelace")
 	ada = []latchkey.Token{first, child, gone}
-	mint(parent, "bob-8", "Bob")
+	mint(parent, "bob-8", "Robert Kahn")
 	for _, token := range ada {
 		w.update(token, func(t *latchkey.Token) { t.Name = "Ada's" })
 	}
@@ -81,7 +81,8 @@ func TestExportClient(t *testing.T) {
 	// Three updates, a revocation and a deletion; usage of three tokens.
 	require.Equal(t, map[string]int{"client": 1, "token": 2, "usage": 3, "event": 5}, members)
 	require.Contains(t, out.String(), ada[0].ID)
-	require.NotContains(t, out.String(), "Bob")
+	require.NotContains(t, out.String(), "bob-8")
+	require.NotContains(t, out.String(), "Robert Kahn")
 	require.NotContains(t, out.String(), "globex")
 	require.NotContains(t, out.String(), "digest")
 
@@ -112,7 +113,11 @@ func TestExportClient(t *testing.T) {
 
 func TestEraseClient(t *testing.T) {
 	w, parent, _ := clients(t)
-	require.Contains(t, w.everything("acme"), "Lovelace", "or the test would prove nothing")
+	// What digests in base64 cannot hold by chance.
+	traces := []string{"ada-7", "Ada Lovelace", "Ada's", "Ada asked"}
+	for _, trace := range traces {
+		require.Contains(t, w.everything("acme"), trace, "or the test would prove nothing")
+	}
 	others := w.everything("globex")
 	count := func() int64 {
 		rows, err := w.acme.Usage(w.ctx, latchkey.UsageQuery{})
@@ -131,7 +136,7 @@ func TestEraseClient(t *testing.T) {
 	own.Count("api", "GET /", 1) // still in memory
 	w.ok(w.acme.EraseClient(w.ctx, "ada-7"))
 	left := w.everything("acme")
-	for _, trace := range []string{"ada-7", "Lovelace", "Ada"} {
+	for _, trace := range traces {
 		require.NotContains(t, left, trace)
 	}
 	require.Contains(t, left, "bob-8")

@@ -38,7 +38,7 @@ func TestUsagePages(t *testing.T) {
 	require.Contains(t, page, "75 percent of the limit")
 
 	// Clients are shown by the newest name that a token was minted with, if there is one and the person may see it.
-	for _, name := range []string{"Ada", "Ada <L.>"} {
+	for _, name := range []string{"Adelaide", "Adelaide <L.>"} {
 		_, minted, err := access.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour,
 			Client: latchkey.Client{ID: "42", Name: name}})
 		require.NoError(t, err)
@@ -48,13 +48,13 @@ func TestUsagePages(t *testing.T) {
 	}
 	must(w.acme.Assume(latchkey.Client{ID: "nameless"}, nil)).Count("core", "GET /orders", 1)
 	page = w.get("usage")
-	require.Contains(t, page, "<bdi>Ada &lt;L.&gt; (42)</bdi>")
+	require.Contains(t, page, "<bdi>Adelaide &lt;L.&gt; (42)</bdi>")
 	require.Contains(t, page, "<bdi>nameless</bdi>")
 	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"}, latchkey.Permissions{
 		latchkey.Allow(latchkey.Read).On("latchkey/usage", "latchkey/token/*")}))
 	page = w.get("usage")
 	require.Contains(t, page, "<bdi>42</bdi>")
-	require.NotContains(t, page, "Ada")
+	require.NotContains(t, page, "Adelaide")
 
 	w.who = must(w.acme.Assume(latchkey.Client{ID: "bob"},
 		latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/*")}))
