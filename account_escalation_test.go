@@ -53,7 +53,7 @@ func TestNoEscalationByAnySequence(t *testing.T) {
 	} else if n, err := strconv.ParseUint(os.Getenv("WORLDS"), 10, 64); err == nil {
 		seeds = n
 	} else if testing.Short() {
-		seeds = 15
+		seeds = 5
 	}
 	count := callCounts{}
 	found := map[string]finding{}

@@ -128,6 +128,9 @@ func TestLimiterRoundsAgainstTheCaller(t *testing.T) {
 }
 
 func TestLimiterIsBoundedAndForgetsNobodyEarly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it: the run without the race detector is enough")
+	}
 	const keys = 1 << 20
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	l := latchkey.NewLimiter(latchkey.Rate{Count: 1, Per: time.Hour}, func() time.Time { return now })

@@ -626,8 +626,12 @@ func (s lendingState) rights(id string, at time.Time) (m int) {
 // Whatever an actor does, at no moment to come may anything do more by it than the actor may do then. And what Verify
 // answers as time goes on is what the records say.
 func TestLentRolesAreLentNoLonger(t *testing.T) {
+	seeds := uint64(40)
+	if testing.Short() {
+		seeds = 8
+	}
 	done := map[bool]int{}
-	for seed := range uint64(40) {
+	for seed := range seeds {
 		w := newWorld(t)
 		l := &lending{world: w, r: rand.New(rand.NewPCG(seed, 9)), from: w.now(), secrets: map[string]string{}}
 		for i := range 5 {
@@ -734,8 +738,8 @@ func TestLentRolesAreLentNoLonger(t *testing.T) {
 			w.turn(time.Hour)
 		}
 	}
-	require.Greater(t, done[true], 250)
-	require.Greater(t, done[false], 250)
+	require.Greater(t, done[true], int(6*seeds))
+	require.Greater(t, done[false], int(6*seeds))
 }
 
 // What is minted now has a role no longer than any token above it, also where the end of one that is not its parent was

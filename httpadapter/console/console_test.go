@@ -232,6 +232,9 @@ func TestRulesThatAssumeRefuses(t *testing.T) {
 
 // TestNoPageIsHeavy fills every list with entries of maximal length; do checks the size of each page.
 func TestNoPageIsHeavy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it: the run without the race detector is enough")
+	}
 	w := newFixture(t, &Options{Names: func(*http.Request) (out []string) {
 		for i := range 500 {
 			out = append(out, strings.Repeat("N", 3*maxNameLength/4)+fmt.Sprint(i))

@@ -16,6 +16,9 @@ import (
 )
 
 func TestTenThousandTokens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it: the run without the race detector is enough")
+	}
 	const n = 10_000
 	w := newFixture(t, nil)
 	w.stock(n)

@@ -125,6 +125,9 @@ func TestRolesSayWhoHasThem(t *testing.T) {
 }
 
 func TestRolesWithManyRules(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing runs beside it: the run without the race detector is enough")
+	}
 	w := newFixture(t, nil)
 	ctx := t.Context()
 	want := latchkey.Permissions{}

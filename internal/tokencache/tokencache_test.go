@@ -567,7 +567,7 @@ func TestEviction(t *testing.T) {
 
 // With many segments none holds more than its part, and what is valid is kept while there are no more than max.
 func TestEvictionInParts(t *testing.T) {
-	const max = 1 << 15
+	const max = 1 << 14
 	c := newCache(max)
 	require.Greater(t, len(c.segments), 4)
 	for i := range uint64(max) {
@@ -607,7 +607,11 @@ func TestGrowth(t *testing.T) {
 
 // Of a cache that grows, records and indexes take at most 120 bytes a token, however far it has grown.
 func TestMemoryOfAToken(t *testing.T) {
-	for _, n := range []int{100_000, 110_000, 120_000, 130_000} {
+	scale := 1000
+	if testing.Short() {
+		scale = 100
+	}
+	for _, n := range []int{100 * scale, 110 * scale, 120 * scale, 130 * scale} {
 		c := newCache(2 * n)
 		for i := range uint64(n) {
 			c.Put(sumOf(i), entryOf(i, "reader"))

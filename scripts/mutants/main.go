@@ -18,7 +18,7 @@
 //	go run ./scripts/mutants -only verify.go   those whose file, old text or tests match
 //	go run ./scripts/mutants -sample 300       that many of them, drawn with a seed that is printed
 //
-// A sample still builds all mutants. -seed repeats the draw of an earlier run. -repeat 10 runs each mutant ten times,
+// A sample still compiles all mutants. -seed repeats the draw of an earlier run. -repeat 10 runs each mutant ten times,
 // to find whether its tests always notice it.
 //
 // A run of tests that does not end within -timeout is stopped and counts as failed.
@@ -48,6 +48,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -150,7 +151,7 @@ type runner struct {
 	workers         int
 	mutants         []mutant
 	executed        bool
-	drawn           []int             // indexes of those that are run
+	drawn           []int             // indexes of those that are run; nil: all
 	built           map[string]string // the test binary of each package
 
 	mu           sync.Mutex
@@ -192,28 +193,46 @@ func (r *runner) run(ctx context.Context) error {
 	return nil
 }
 
-// build builds the test binary of each package with all its mutants.
+// build builds the test binary of each package that mutants were drawn for, with all mutants of that package. Packages
+// whose mutants were not drawn are only compiled.
 func (r *runner) build(ctx context.Context) error {
-	byTests := map[string][]*mutant{}
-	var order []string
+	byTests, byFile := map[string][]*mutant{}, map[string][]*mutant{}
+	var order, rest []string
 	for i := range r.mutants {
 		m := &r.mutants[i]
 		for _, pkg := range append([]string{m.pkg}, m.more...) {
-			if byTests[pkg] == nil {
+			if r.runs(i) && !slices.Contains(order, pkg) {
 				order = append(order, pkg)
 			}
 			byTests[pkg] = append(byTests[pkg], m)
 		}
 	}
-	for n, pkg := range order {
-		work := filepath.Join(r.work, fmt.Sprint(n))
-		if err := os.Mkdir(work, 0o700); err != nil {
-			return err
+	for i := range r.mutants {
+		if m := &r.mutants[i]; !slices.Contains(order, m.pkg) {
+			dir := path.Dir(m.file)
+			if byFile[dir] == nil {
+				rest = append(rest, dir)
+			}
+			byFile[dir] = append(byFile[dir], m)
 		}
-		overlay, err := r.overlay(work, byTests[pkg])
+	}
+	for _, dir := range rest {
+		overlay, err := r.prepared(byFile[dir])
 		if err != nil {
 			return err
 		}
+		output, err := command(ctx, filepath.Join(r.dir, dir), nil, "go", "build", "-gcflags=-e", "-overlay", overlay, "-o",
+			os.DevNull, ".")
+		if err != nil {
+			return fmt.Errorf("%s does not build: %w\n%s", dir, err, end(output))
+		}
+	}
+	for _, pkg := range order {
+		overlay, err := r.prepared(byTests[pkg])
+		if err != nil {
+			return err
+		}
+		work := filepath.Dir(overlay)
 		r.built[pkg] = filepath.Join(work, "x.test.exe") // Windows needs the suffix, other systems accept it
 		output, err := command(ctx, filepath.Join(r.dir, pkg), nil, "go", "test", "-c", "-vet=off", "-gcflags=-e",
 			"-ldflags=-s -w", "-overlay", overlay, "-o", r.built[pkg], ".")
@@ -222,6 +241,20 @@ func (r *runner) build(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// runs reports whether the tests of a mutant run.
+func (r *runner) runs(i int) bool {
+	return r.drawn == nil || r.executed || slices.Contains(r.drawn, i)
+}
+
+// prepared writes the overlay file of some mutants into a new folder, and returns its name.
+func (r *runner) prepared(list []*mutant) (string, error) {
+	work, err := os.MkdirTemp(r.work, "")
+	if err != nil {
+		return "", err
+	}
+	return r.overlay(work, list)
 }
 
 // overlay writes the source files that hold the mutants, and returns the name of the overlay file for go test.
@@ -262,13 +295,14 @@ func (r *runner) overlay(work string, list []*mutant) (string, error) {
 	return name, os.WriteFile(name, text, 0o600)
 }
 
-// unchanged runs the tests of the list with no mutant on. They must pass, and each pattern must match a test. If
-// executed is set, it is a fault of a mutant if its tests do not execute the statement that it changes.
+// unchanged runs the tests of the mutants that were drawn, with no mutant on. They must pass, and each pattern must
+// match a test. If executed is set, it runs those of all mutants, and it is a fault of a mutant if its tests do not
+// execute the statement that it changes.
 func (r *runner) unchanged(ctx context.Context) error {
 	type suite struct{ pkg, tests string }
 	var suites []suite
-	for _, m := range r.mutants {
-		if s := (suite{m.pkg, m.tests}); !slices.Contains(suites, s) {
+	for i, m := range r.mutants {
+		if s := (suite{m.pkg, m.tests}); r.runs(i) && !slices.Contains(suites, s) {
 			suites = append(suites, s)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each text that the list quotes is in its file.
+// Each text that the list quotes is in its file, and each test that it names is in its package.
 func TestTheListIsInStep(t *testing.T) {
 	text, err := os.ReadFile("mutants.txt")
 	require.NoError(t, err)
@@ -21,6 +22,26 @@ func TestTheListIsInStep(t *testing.T) {
 	require.NotEmpty(t, list)
 	for i := range list {
 		assert.NoError(t, list[i].locate("../.."))
+	}
+	tests := map[string]string{}
+	for _, m := range list {
+		if _, read := tests[m.pkg]; !read {
+			files, err := filepath.Glob(filepath.Join("../..", m.pkg, "*_test.go"))
+			require.NoError(t, err)
+			for _, file := range files {
+				text, err := os.ReadFile(file)
+				require.NoError(t, err)
+				for _, found := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+					tests[m.pkg] += found[1] + "\n"
+				}
+			}
+		}
+		for _, pattern := range strings.Split(m.tests, "|") {
+			top, _, _ := strings.Cut(pattern, "/")
+			if re, err := regexp.Compile("(?m)" + top); assert.NoError(t, err, "line %d", m.at) {
+				assert.True(t, re.MatchString(tests[m.pkg]), "line %d: %s has no test %s", m.at, m.pkg, pattern)
+			}
+		}
 	}
 }
 
@@ -195,6 +216,31 @@ func TestSkipped(t *testing.T) { t.Skip() }
 		assert.Contains(t, out.String(), says, sample)
 		assert.Equal(t, sample == "2", strings.Contains(out.String(), "a sample of 2 of 3 mutants: -sample 2 -seed 7"))
 		assert.Equal(t, killed(out.String()), killed(again.String()), "the seed repeats the draw")
+	}
+	// A sample runs no test of those that were not drawn, and compiles them, also of packages that it tests nothing of.
+	for name, text := range map[string]string{
+		"other/other.go":      "package other\n\nfunc none() int {\n\treturn 0\n}\n",
+		"other/other_test.go": "package other\n\nimport \"testing\"\n\nfunc TestNone(t *testing.T) { t.Fatal(none()) }\n",
+	} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "other"), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	const drawn, seeds = "guarded.go TestNegative\n-n < 0\n+false\n\n", 20
+	for changed, says := range map[string]string{"1": "1 passed", "none": "other does not build"} {
+		passed := 0
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "list.txt"),
+			[]byte(drawn+"other/other.go TestNone\n-return 0\n+return "+changed+"\n"), 0o600))
+		for seed := range seeds { // half of which draw the first
+			var out strings.Builder
+			err := run(t.Context(), []string{"-root", dir, "-list", "list.txt", "-sample", "1", "-seed", fmt.Sprint(seed)}, &out)
+			if said := out.String() + fmt.Sprint(err); strings.Contains(said, says) {
+				passed++
+			} else {
+				assert.Contains(t, said, map[string]string{"1": "TestNone' of other fails without any change",
+					"none": "the tests of other do not build"}[changed])
+			}
+		}
+		assert.NotContains(t, []int{0, seeds}, passed)
 	}
 }
 
