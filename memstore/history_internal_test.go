@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,4 +78,43 @@ func TestLasting(t *testing.T) {
 	}
 	h.forget(h.revoked[2])
 	require.Equal(t, []string{"3"}, ids(20))
+}
+
+// A page is of whole transactions, as many as fit, and of one if the first does not fit.
+func TestPagesOfChanges(t *testing.T) {
+	var h history
+	for _, epoch := range []uint64{1, 2, 2, 2, 3, 3, 4} {
+		h.add(change{Change: latchkey.Change{Epoch: epoch}})
+	}
+	for _, c := range []struct {
+		after  uint64
+		n      int
+		epochs []uint64
+	}{
+		{0, 1, []uint64{1}}, {0, 2, []uint64{1}}, {0, 3, []uint64{1}}, {0, 4, []uint64{1, 2, 2, 2}},
+		{0, 5, []uint64{1, 2, 2, 2}}, {0, 6, []uint64{1, 2, 2, 2, 3, 3}}, {0, 7, []uint64{1, 2, 2, 2, 3, 3, 4}},
+		{1, 1, []uint64{2, 2, 2}}, {1, 3, []uint64{2, 2, 2}}, {1, 4, []uint64{2, 2, 2}}, {2, 1, []uint64{3, 3}},
+		{3, 1, []uint64{4}}, {3, 9, []uint64{4}}, {4, 1, nil},
+	} {
+		var epochs []uint64
+		for _, change := range h.since(c.after, c.n) {
+			epochs = append(epochs, change.Epoch)
+		}
+		require.Equal(t, c.epochs, epochs, "%d changes after %d", c.n, c.after)
+	}
+}
+
+// Kept revocations that were removed take no place once they are more than half of those that are kept.
+func TestRemovedRevocationsTakeNoPlace(t *testing.T) {
+	var h history
+	for i := range uint64(10) {
+		h.revoked = append(h.revoked, &change{Change: latchkey.Change{Epoch: 1 + i, Kind: latchkey.ChangedRevocation,
+			Until: time.Unix(1, 0)}})
+	}
+	kept := slices.Clone(h.revoked)
+	for i, length := range []int{10, 10, 10, 10, 10, 4, 4, 4, 1, 0} {
+		h.forget(kept[i])
+		require.Len(t, h.revoked, length, i)
+		require.Len(t, h.lasting(0), 9-i)
+	}
 }

@@ -77,7 +77,7 @@ func (tx *tx) limitLive() error {
 	}
 	var fresh []liveToken
 	for _, t := range tx.added {
-		if one := (liveToken{token: t}); t.parent == l.Parent && is.look(&one, l, micros(l.Now)) {
+		if one := (liveToken{token: t}); is.look(&one, l, micros(l.Now)) {
 			fresh = append(fresh, one)
 		}
 	}

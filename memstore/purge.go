@@ -65,7 +65,8 @@ type due struct {
 }
 
 func (d *due) isEmpty() bool {
-	return len(d.reservations)+len(d.credits)+len(d.tokens)+len(d.once)+len(d.events)+len(d.days)+len(d.months) == 0
+	return max(len(d.reservations), len(d.credits), len(d.tokens), len(d.once), len(d.events), len(d.days),
+		len(d.months)) == 0
 }
 
 // log removes what is in the order of time, so that what is over comes first.

@@ -158,3 +158,25 @@ func TestPurgeForgetsWhatChanged(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, removed)
 }
+
+// One call removes no more than it is allowed to, also of what is in the order of time.
+func TestPurgeIsBounded(t *testing.T) {
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	p := latchkey.PurgePolicy{Now: now.Add(time.Microsecond), Expired: -1, Revoked: -1, Events: -1, Changes: time.Microsecond}
+	s := New(nil)
+	for i := range byte(4) {
+		require.NoError(t, s.Write(t.Context(), latchkey.Write{ID: [16]byte{i + 1}, At: now, Owner: "acme",
+			OwnerRecord: &latchkey.Owner{ID: "acme", Version: uint64(i)}}))
+		require.NoError(t, s.AddUsage(t.Context(), latchkey.UsageBatch{ID: [16]byte{i + 1}, At: now}))
+	}
+	all := len(s.history.rows) + len(s.writes) + len(s.batched)
+	require.GreaterOrEqual(t, all, 12)
+	for left := all; left > 0; {
+		n := min(left, 1+left%2)
+		removed, err := s.Purge(t.Context(), p, n)
+		require.NoError(t, err)
+		require.Equal(t, n, removed)
+		left -= n
+		require.Equal(t, left, len(s.history.rows)+len(s.writes)+len(s.batched))
+	}
+}

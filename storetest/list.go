@@ -39,6 +39,16 @@ var listCases = []Case{
 		w.write(latchkey.Write{Tokens: more})
 		w.same(len(page("", 0)), 100, "the length of a page without limit")
 		w.same(len(page("", 5000)), 1000, "the length of the longest page")
+		for n := range 3 {
+			few := token(2100 + n) // of a role that few have
+			few.Roles = []string{id(900)}
+			w.insert(few)
+		}
+		w.write(latchkey.Write{DeleteTokens: refs(2101)})
+		for after, want := range map[int][]int{2100: {2102}, 2101: {2102}, 2102: nil} {
+			q := latchkey.TokenQuery{Role: id(900), Page: latchkey.Page{After: id(after)}}
+			w.same(numbers(w.tokens(acme, q)), want, fmt.Sprint("of a role, after ", after))
+		}
 	}),
 
 	newCase("tokens/filters", "Every field of a TokenQuery selects. All given fields must match, and pages hold matches "+
