@@ -72,6 +72,9 @@ func startBrowser(hosts string) (ctx context.Context, end func() error, err erro
 		chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
+		// The address bar's list of suggestions is a page in a process of its own. Nobody sees it, and it takes a whole
+		// core as long as a window is open.
+		chromedp.Flag("disable-features", "PreloadTopChromeWebUI,WebUIOmniboxPopup,WebUIOmniboxAimPopup"),
 		chromedp.Flag("host-resolver-rules", hosts),
 		chromedp.Flag("ignore-certificate-errors", true), // httptest signs its own
 		chromedp.Flag("disable-dev-shm-usage", true),     // in a container there is little of it
