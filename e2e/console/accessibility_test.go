@@ -2,10 +2,13 @@ package console
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +20,13 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 )
 
-// inspector looks at a page as it stands: in both themes, narrow and wide.
+// inspector looks at a page as it stands: in one of both themes, narrow or wide, or in all of them.
 type inspector struct {
 	*tab
 	pictures string  // a directory; "": none are taken
 	widths   []int64 // nil: narrow and wide
+	// inspected counts the pages that inspect has looked at.
+	inspected int
 }
 
 // faults asks axe-core, with every rule it has, and whether anything is wider than the window.
@@ -69,36 +74,47 @@ type sighting struct {
 	width int64
 }
 
-// sightings returns how the page of that name is looked at: in each theme and at each width. Sampled: which widths go
-// with which theme is drawn, half of them with each. LONG=1 looks at all widths in both, as do pictures.
-func (i *inspector) sightings(name string) (all []sighting) {
+// sightings returns how the next page is looked at: in each theme and at each width with LONG=1, and for pictures.
+// Sampled: otherwise in one theme at one width. Each combination has its turn before one comes again, and their order is
+// drawn.
+func (i *inspector) sightings() (all []sighting) {
 	i.t.Helper()
 	widths := i.widths
 	if widths == nil {
 		widths = narrowAndWide
 	}
-	if i.pictures != "" || os.Getenv("LONG") != "" {
-		for _, theme := range themes {
-			for _, width := range widths {
-				all = append(all, sighting{theme, width})
-			}
+	for _, theme := range themes {
+		for _, width := range widths {
+			all = append(all, sighting{theme, width})
 		}
+	}
+	if i.pictures != "" || os.Getenv("LONG") != "" {
 		return all
 	}
-	for n, at := range harness.Drawn(name).Perm(len(widths)) {
-		all = append(all, sighting{themes[n%len(themes)], widths[at]})
-	}
-	return all
+	turn := harness.Drawn(i.t.Name()).Perm(len(all))[i.inspected%len(all)]
+	i.inspected++
+	return all[turn : turn+1]
 }
 
 func (i *inspector) inspect(name string) {
 	i.t.Helper()
-	for _, s := range i.sightings(name) {
+	for _, s := range i.sightings() {
 		i.look(s.theme, s.width, 900)
 		where := fmt.Sprintf("%s-%s-%d", name, s.theme, s.width)
 		require.Empty(i.t, i.faults(), "%s; SEED=%d looks at it so again", where, harness.Seed())
 		if i.pictures != "" {
 			i.picture(where)
+		}
+	}
+}
+
+// inOrder yields the pages by name, so that a seed looks at each as it did before.
+func inOrder(pages map[string]string) iter.Seq2[string, string] {
+	return func(yield func(name, path string) bool) {
+		for _, name := range slices.Sorted(maps.Keys(pages)) {
+			if !yield(name, pages[name]) {
+				return
+			}
 		}
 	}
 }
@@ -111,7 +127,8 @@ func TestConsoleIsAccessible(t *testing.T) {
 	i := &inspector{tab: newTab(t, harness.Window(t)),
 		pictures: os.Getenv("LATCHKEY_SCREENSHOTS")}
 
-	// What the inspection is worth: it finds each of these, in each theme and width, and nothing on the page without them.
+	// What the inspection is worth: it finds each of these, in each theme and width, and nothing on the page without them,
+	// as inspect looks at it.
 	i.open(p.base)
 	i.inspect("list")
 	require.Empty(t, i.complaints())
@@ -135,7 +152,7 @@ func TestConsoleIsAccessible(t *testing.T) {
 		3*time.Minute, 10*time.Millisecond, "the browser's complaints are heard")
 
 	edit := p.base + "token/" + token.ID
-	for name, path := range map[string]string{
+	for name, path := range inOrder(map[string]string{
 		"search": "?q=Nothing", "expired": "?state=expired", "none": "?state=not_yet_valid", "minted": "?kind=access",
 		"made": "?made=" + token.ID, "new": "new", "edit": "token/" + token.ID, "rotate": "token/" + token.ID + "/rotate",
 		"revoke": "token/" + token.ID + "/revoke",
@@ -146,7 +163,7 @@ func TestConsoleIsAccessible(t *testing.T) {
 		"delete":    "role/" + role.ID + "/delete",
 		"empty":     "../other/", "empty-roles": "../other/roles", "empty-usage": "../other/usage",
 		"read-only": "../reader/token/" + token.ID, "read-only-role": "../reader/role/" + role.ID,
-	} {
+	}) {
 		i.open(p.base + path)
 		i.inspect(name)
 		require.Empty(t, i.complaints(), name)
@@ -181,15 +198,15 @@ func TestConsoleIsAccessible(t *testing.T) {
 
 	// A token that was minted with all rights of one that is restricted; one that is over, and what may be asked about it.
 	full := i.minted(p)
-	for name, path := range map[string]string{"minted-full": "token/" + full.ID, "minted-access": "token/" + full.ID +
-		"/access", "list-minted": "?kind=access"} {
+	for name, path := range inOrder(map[string]string{"minted-full": "token/" + full.ID,
+		"minted-access": "token/" + full.ID + "/access", "list-minted": "?kind=access"}) {
 		i.open(p.base + path)
 		i.inspect(name)
 		require.Empty(t, i.complaints(), name)
 	}
 	over := p.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "Over \u202e and out"})
 	require.NoError(t, p.acme.Revoke(t.Context(), over.ID, "lost"))
-	for name, path := range map[string]string{"revoked": "", "revoked-rotate": "/rotate"} {
+	for name, path := range inOrder(map[string]string{"revoked": "", "revoked-rotate": "/rotate"}) {
 		i.open(p.base + "token/" + over.ID + path)
 		require.Contains(t, i.text("main"), "This token was revoked on", name)
 		i.inspect(name)

@@ -269,7 +269,8 @@ func (p *tokenPages) leaky(role latchkey.Role) latchkey.Token {
 	return leaky
 }
 
-// TestConsoleFindAndSee inspects the pages that find, tell and end, in both themes, from 360 to 1600 px.
+// TestConsoleFindAndSee inspects the pages that find, tell and end, in a theme at a width from 360 to
+// 1600 px, and in all of them with LONG=1.
 func TestConsoleFindAndSee(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
@@ -285,7 +286,7 @@ func TestConsoleFindAndSee(t *testing.T) {
 	require.NoError(t, err)
 
 	from, to := time.Now().UTC().AddDate(0, 0, -200).Format(time.DateOnly), time.Now().UTC().Format(time.DateOnly)
-	for name, path := range map[string]string{
+	for name, path := range inOrder(map[string]string{
 		"list": "", "list-filtered": "?q=ORDER&expiring=30&sort=end", "list-role": "?role=nobody",
 		"list-used": "?sort=used&q=e",
 		"audit":     "audit", "audit-none": "audit?object=none", "audit-wrong": "audit?from=x", "audit-event": "audit/3",
@@ -298,7 +299,7 @@ func TestConsoleFindAndSee(t *testing.T) {
 		"leaked-public": "token/" + token.ID + "/leak", "leaked-gone": "token/" + leaky.ID + "/leak?secret=gone",
 		"token-secrets": "token/" + leaky.ID, "end": "token/" + leaky.ID + "/end?secret=" + secrets[0].ID,
 		"rotate-leaked": "token/" + leaky.ID + "/rotate?why=leak",
-	} {
+	}) {
 		i.open(p.base + path)
 		i.inspect(name)
 		require.Empty(t, i.complaints(), name)
