@@ -227,7 +227,7 @@ func TestConsoleShowsTextAsText(t *testing.T) {
 	for _, kind := range []string{"token input", "token textarea", "role actions", "role on", "role where", "role force"} {
 		require.Equal(t, len(naughty), len(met[kind]), "%s: each text was in one", kind)
 	}
-	require.Greater(t, names.Load(), int64(harness.Rounds(80, 400)))
+	require.Greater(t, names.Load(), int64(harness.Rounds(100, 400)))
 	b := newTab(t, browser)
 	// All of them in lists.
 	seen := 0
