@@ -41,6 +41,18 @@ func newFaultyWorld(t *testing.T, s harness.Subject) *faultyWorld {
 	return w
 }
 
+// newStore opens a store that knows nothing yet, on a pool that has one connection. For New it has two: on PostgreSQL
+// New looks which of the server's connections two of ours reach, and would open six one after the other. Each of them
+// costs the server more than all statements of an operation.
+func newStore(t testing.TB, db *sql.DB, d latchkey.Dialect) *sqlstore.Store {
+	t.Helper()
+	db.SetMaxOpenConns(2)
+	defer db.SetMaxOpenConns(1)
+	s, err := sqlstore.New(context.Background(), db, d, nil)
+	require.NoError(t, err)
+	return s
+}
+
 // oneFault is a fault for a call with a context of its own.
 type oneFault struct {
 	name string
@@ -200,8 +212,7 @@ func TestFaultsOfDeadlines(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		w := newFaultyWorld(t, s)
 		fresh := func() *sqlstore.Store { // what a Store remembers saves statements
-			store, err := sqlstore.New(context.Background(), w.db, w.Dialect, nil)
-			require.NoError(t, err)
+			store := newStore(t, w.db, w.Dialect)
 			t.Cleanup(func() { require.NoError(t, store.Close()) })
 			return store
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/faulty"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
-	"github.com/latchkey-go/latchkey/sqlstore"
 )
 
 // deadlocks are the errors of servers for a transaction that was chosen to end a deadlock.
@@ -48,8 +47,7 @@ func everyStatementFails(t *testing.T, e *harness.Engine, dsn string, plain *sql
 	ctx := context.Background()
 	db, f := faulty.Open(t, e.Open(t, dsn), dsn)
 	db.SetMaxOpenConns(1)
-	s, err := sqlstore.New(ctx, db, e.Dialect, nil)
-	require.NoError(t, err)
+	s := newStore(t, db, e.Dialect)
 	defer func() { require.NoError(t, s.Close()) }()
 	reset()
 	before := world.Dump(t, plain)
@@ -66,8 +64,7 @@ func everyStatementFails(t *testing.T, e *harness.Engine, dsn string, plain *sql
 				}
 				reset()
 				require.NoError(t, s.Close())
-				s, err = sqlstore.New(ctx, db, e.Dialect, nil) // one that knows nothing yet, so that each statement is needed
-				require.NoError(t, err)
+				s = newStore(t, db, e.Dialect) // one that knows nothing yet, so that each statement is needed
 				f.Begin(op.Name, i, after, fault)
 				got, err := op.Run(ctx, s)
 				hit := f.Disarm()
