@@ -68,7 +68,7 @@ func TestColdLookUpsWhileOthersChange(t *testing.T) {
 					return err
 				},
 			} {
-				far := latchkey.New(harness.OpenStore(t, w.db, s.Dialect), nil)
+				far := latchkey.New(w.newStore(t), nil)
 				statements, changes = 0, 0
 				w.f.Before = change(globex, other.ID)
 				err := try(far)
@@ -79,7 +79,7 @@ func TestColdLookUpsWhileOthersChange(t *testing.T) {
 			}
 
 			// Where something of its own owner changes with every statement, no cut can be had.
-			far := latchkey.New(harness.OpenStore(t, w.db, s.Dialect), nil)
+			far := latchkey.New(w.newStore(t), nil)
 			w.f.Before = change(acme, root.ID)
 			_, err = far.Verify(t.Context(), latchkey.Presented{Secret: access.Reveal()})
 			w.f.Before = nil

@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -50,6 +49,14 @@ func newStore(t testing.TB, db *sql.DB, d latchkey.Dialect) *sqlstore.Store {
 	defer db.SetMaxOpenConns(1)
 	s, err := sqlstore.New(context.Background(), db, d, nil)
 	require.NoError(t, err)
+	return s
+}
+
+// newStore opens one on the pool that fails. The end of the test closes it.
+func (w *faultyWorld) newStore(t testing.TB) *sqlstore.Store {
+	t.Helper()
+	s := newStore(t, w.db, w.Dialect)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }
 
@@ -211,15 +218,10 @@ func TestFaultsOfRefusals(t *testing.T) {
 func TestFaultsOfDeadlines(t *testing.T) {
 	harness.OnSubjects(t, func(t *testing.T, s harness.Subject) {
 		w := newFaultyWorld(t, s)
-		fresh := func() *sqlstore.Store { // what a Store remembers saves statements
-			store := newStore(t, w.db, w.Dialect)
-			t.Cleanup(func() { require.NoError(t, store.Close()) })
-			return store
-		}
 		injected, given := 0, 0
 		for _, op := range world.Operations() {
 			w.reset()
-			store := fresh()
+			store := w.newStore(t) // what a Store remembers saves statements
 			before, first := world.Dump(t, w.plain), w.f.Count()
 			want, err := op.Run(context.Background(), store)
 			require.NoError(t, err)
@@ -230,7 +232,7 @@ func TestFaultsOfDeadlines(t *testing.T) {
 						continue
 					}
 					w.reset()
-					store, ctx := fresh(), faulty.NewExpiring()
+					store, ctx := w.newStore(t), faulty.NewExpiring()
 					w.f.Begin(op.Name, i, after, faulty.Happens(ctx.Expire))
 					got, err := op.Run(ctx, store)
 					hit := w.f.Disarm()
@@ -281,18 +283,25 @@ func TestFaultsAtStart(t *testing.T) {
 			}
 		}
 		var store *sqlstore.Store
-		w.each(t, 2, "New", func(ctx context.Context) (err error) {
-			store, err = sqlstore.New(ctx, w.db, w.Dialect, nil)
-			return err
-		}, func(about, _ string, err error) {
-			if err != nil {
-				honest(about, err)
-				return
-			}
-			_, err = store.ByDigest(context.Background(), 0, world.Digest(2))
-			require.NoError(t, err, about)
-			require.NoError(t, store.Close())
-		})
+		// With a pool of one New opens six connections of PostgreSQL: fewer of its faults are tried.
+		for i, n := range []int{10, 2} { // one of so many
+			connections := i + 1
+			w.db.SetMaxOpenConns(connections)
+			w.db.SetMaxIdleConns(connections)
+			w.each(t, n, fmt.Sprintf("New with %d", connections), func(ctx context.Context) (err error) {
+				store, err = sqlstore.New(ctx, w.db, w.Dialect, nil)
+				return err
+			}, func(about, _ string, err error) {
+				if err != nil {
+					honest(about, err)
+					return
+				}
+				_, err = store.ByDigest(context.Background(), 0, world.Digest(2))
+				require.NoError(t, err, about)
+				require.NoError(t, store.Close())
+			})
+		}
+		w.db.SetMaxOpenConns(1)
 		w.each(t, 2, "Migrate", func(ctx context.Context) error {
 			return sqlstore.Migrate(ctx, w.db, w.Dialect)
 		}, func(about, _ string, err error) {
@@ -341,14 +350,14 @@ func TestFaultsAtStart(t *testing.T) {
 		}
 		db, f := empty()
 		require.NoError(t, sqlstore.Migrate(context.Background(), db, w.Dialect))
-		tried, statements := 0, f.Count()
+		tried, statements, random := 0, f.Count(), harness.Drawn("migrations of "+w.Name)
 		for i := range statements {
 			for _, fault := range faultsOf(w.Engine) {
 				if !harness.Sampled(50) {
 					continue
 				}
 				db, f := empty()
-				after := rand.N(2) == 0
+				after := random.IntN(2) == 0
 				ctx := faulty.NewExpiring()
 				f.Begin("migrate", i, after, fault.make(ctx))
 				err := sqlstore.Migrate(ctx, db, w.Dialect)
