@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,7 +16,6 @@ import (
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 	"github.com/latchkey-go/latchkey/e2e/internal/world"
 	"github.com/latchkey-go/latchkey/sqlstore"
-	"github.com/latchkey-go/latchkey/storetest"
 )
 
 // newPostgres returns a server that is not started, and is stopped at the end of the test. Each test has its own, as
@@ -137,16 +135,11 @@ func TestStandbyReads(t *testing.T) {
 	primary, standby := newPrimary(t), newPostgres(t, "standby")
 	follow(t, standby, primary, "s1")
 	waitsFor(t, primary, "s1", "remote_apply")
-	sample := rand.N(3)
 	t.Run("the primary", func(t *testing.T) {
 		primary.Exec(t, "CREATE SCHEMA suite")
 		open := inTurn(t, primary, schema(t, primary, "suite"))
-		for i, c := range storetest.Cases() {
-			// Sampled, for the engine is one on which all are run: LONG=1 runs all here too.
-			if i%3 == sample || os.Getenv("LONG") != "" {
-				t.Run(c.Name, func(t *testing.T) { c.Run(t, func() latchkey.Store { return open(t) }) })
-			}
-		}
+		// Sampled, for the engine is one on which all are run: LONG=1 runs all here too.
+		harness.RunCases(t, harness.Parts("standby", 3)[0], open)
 	})
 	primary.Exec(t, "CREATE SCHEMA latchkey")
 	dsn := schema(t, standby, "latchkey")
