@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -27,7 +28,7 @@ func Chromium(t *testing.T, s *Server) context.Context {
 // requests of every page that the cookies allow.
 func Browser(t *testing.T, hosts string) context.Context {
 	t.Helper()
-	ctx, end, err := startBrowser(hosts)
+	ctx, end, err := startBrowser("chromium", hosts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, end()) })
 	return ctx
@@ -45,22 +46,28 @@ func Window(t *testing.T) context.Context {
 	return ctx
 }
 
+// The shared browser is Chromium's headless shell if there is one: the same engine without an address bar, menus and the
+// like, which take half of a browser's processor time. With LONG=1 it is Chromium itself.
 var sharedBrowser = sync.OnceValues(func() (context.Context, error) {
-	ctx, end, err := startBrowser("")
+	program := "chromium"
+	if _, err := exec.LookPath("chromium-headless-shell"); err == nil && os.Getenv("LONG") == "" {
+		program = "chromium-headless-shell"
+	}
+	ctx, end, err := startBrowser(program, "")
 	if err == nil {
 		AtEnd(func() { _ = end() })
 	}
 	return ctx, err
 })
 
-// startBrowser returns the context of a tab, and what ends the browser.
-func startBrowser(hosts string) (ctx context.Context, end func() error, err error) {
+// startBrowser returns the context of a tab of a program, and what ends the browser.
+func startBrowser(program, hosts string) (ctx context.Context, end func() error, err error) {
 	folder, err := profile()
 	if err != nil {
 		return nil, nil, err
 	}
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath("chromium"),
+		chromedp.ExecPath(program),
 		chromedp.UserDataDir(folder),
 		chromedp.NoSandbox, // as root there is none
 		chromedp.Headless,
@@ -88,7 +95,7 @@ func startBrowser(hosts string) (ctx context.Context, end func() error, err erro
 		return letGo(folder)
 	}
 	if err := chromedp.Do(ctx); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("starting chromium: %w: `make install` brings it", err), end())
+		return nil, nil, errors.Join(fmt.Errorf("starting %s: %w: `make install` brings it", program, err), end())
 	}
 	return ctx, end, nil
 }
