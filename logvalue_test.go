@@ -259,3 +259,11 @@ func TestLogsHoldNoSecret(t *testing.T) {
 		require.True(t, has(s), s)
 	}
 }
+
+// What is zero is not logged, of any kind of attribute.
+func TestNothingIsLoggedOfZeroValues(t *testing.T) {
+	for _, v := range []slog.LogValuer{latchkey.Access{}, latchkey.Token{}, latchkey.Refusal{}, latchkey.Verification{},
+		latchkey.Event{}} {
+		require.Empty(t, v.LogValue().Group(), "%T", v)
+	}
+}

@@ -226,6 +226,30 @@ func TestUnknownTextsAreNotObserved(t *testing.T) {
 	require.Empty(t, o.all)
 }
 
+// A refusal says whether the token is a test token, whether it was found in the store or in the cache, and so does that
+// of its Access.
+func TestRefusalsOfTestTokens(t *testing.T) {
+	for _, test := range []bool{true, false} {
+		for used := range 2 {
+			o := newObserved(t)
+			token, secret, err := o.acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret, Test: test})
+			require.NoError(t, err)
+			p := latchkey.Presented{Secret: secret.Reveal(), Test: test}
+			for range used {
+				access, err := o.acme.Verify(t.Context(), p)
+				require.NoError(t, err)
+				access.Refused(t.Context(), latchkey.ErrDenied)
+				require.Equal(t, test, o.one().Test)
+			}
+			_, err = o.acme.Update(t.Context(), token.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
+			require.NoError(t, err)
+			_, err = o.acme.Verify(t.Context(), p)
+			require.ErrorIs(t, err, latchkey.ErrDisabled)
+			require.Equal(t, test, o.one().Test)
+		}
+	}
+}
+
 // Refusals of minted tokens name their client, and what ended them. Again and Mint report, too.
 func TestMintedAndAgainAreObserved(t *testing.T) {
 	ctx := t.Context()

@@ -162,7 +162,7 @@ func (a Access) Rate() (RateInfo, bool) {
 		key := r.of(&a)
 		state := a.m.rates.Look((*[16]byte)(&key), r.rate, at.passed)
 		if i == 0 || state.Remaining < tightest.Remaining ||
-			state.Remaining == tightest.Remaining && state.RetryAfter > tightest.RetryAfter {
+			state.RetryAfter > tightest.RetryAfter { // which is positive only if nothing remains
 			tightest = state
 		}
 	}

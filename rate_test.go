@@ -349,6 +349,66 @@ func TestOfUsedUpRatesTheLongestIsTold(t *testing.T) {
 	}
 }
 
+// Of rates that let some more pass now, Rate tells of the one that lets the fewest pass, whatever the others would make
+// a caller wait later.
+func TestOfRatesTheTightestIsTold(t *testing.T) {
+	limits := func(burst int, per time.Duration) latchkey.Limits {
+		return latchkey.Limits{Rate: latchkey.Rate{Count: 1, Per: per, Burst: burst}}
+	}
+	for name, c := range map[string]struct {
+		parent, child latchkey.Limits
+		left          int
+	}{
+		"the parent's": {limits(1, time.Minute), limits(5, 2*time.Hour), 1},
+		"the child's":  {limits(5, 2*time.Hour), limits(1, time.Minute), 1},
+	} {
+		w := newWorld(t)
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{readAll()},
+			Limits: c.parent})
+		_, text := w.mint(w.access(secret), latchkey.Narrowing{Limits: c.child, Lifetime: 9 * time.Hour})
+		w.turn(3 * time.Hour)
+		info, ok := w.access(text).Rate()
+		require.True(t, ok)
+		assert.Equal(t, c.left, info.Remaining, name)
+	}
+}
+
+// A rate that was taken away elsewhere and is set again begins anew, of a token as of the owner.
+func TestARateThatIsSetAgainBeginsAnew(t *testing.T) {
+	day := latchkey.Rate{Count: 1, Per: 24 * time.Hour}
+	for _, of := range []string{"token", "owner", "parent"} {
+		w := newWorld(t)
+		parent, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{readAll()}})
+		token, text := w.mint(w.access(secret), latchkey.Narrowing{Lifetime: 9 * time.Hour})
+		options := w.options()
+		elsewhere := latchkey.New(w.store, &options).For("acme")
+		set := func(r latchkey.Rate) {
+			var err error
+			change := func(t *latchkey.Token) error { t.Limits.Rate = r; return nil }
+			switch of {
+			case "owner":
+				err = elsewhere.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits.Rate = r; return nil })
+			case "parent":
+				_, err = elsewhere.Update(w.ctx, parent.ID, change)
+			default:
+				_, err = elsewhere.Update(w.ctx, token.ID, change)
+			}
+			w.ok(err)
+		}
+		set(day)
+		w.access(text)
+		_, err := w.verify(text)
+		require.ErrorIs(t, err, latchkey.ErrRateLimited, of)
+		set(latchkey.Rate{})
+		w.access(text)
+		set(day)
+		_, err = w.verify(text)
+		require.NoError(t, err, of)
+		_, err = w.verify(text)
+		require.ErrorIs(t, err, latchkey.ErrRateLimited, of)
+	}
+}
+
 func TestARefusedRequestCountsNowhere(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: perSecond(0)})

@@ -134,22 +134,6 @@ func TestUsageTextsAreBoundedAndClean(t *testing.T) {
 	assert.EqualValues(t, 600, n)
 }
 
-// Names that differ only beyond the bound are one from the start: they do not fill the memory of what waits.
-func TestLongNamesOfUsageAreOneWhileTheyWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // nothing is written in between
-		w := newWorld(t)
-		_, secret := w.key(readAll())
-		a := w.access(secret)
-		const n = 60_000 // of each: more together than may wait
-		meter, endpoint := strings.Repeat("m", 64), strings.Repeat("e", 256)
-		for i := range n {
-			a.Count(meter+strconv.Itoa(i), "", 1)
-			a.Count("", endpoint+strconv.Itoa(i), 1)
-		}
-		assert.EqualValues(t, 2*n, w.total().Count)
-	})
-}
-
 // The first count after all was written is counted on its day, also for a caller that was verified the day before.
 func TestUsageOfTheNextDay(t *testing.T) {
 	w := newWorld(t)

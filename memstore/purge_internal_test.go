@@ -162,7 +162,8 @@ func TestPurgeForgetsWhatChanged(t *testing.T) {
 // One call removes no more than it is allowed to, also of what is in the order of time.
 func TestPurgeIsBounded(t *testing.T) {
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
-	p := latchkey.PurgePolicy{Now: now.Add(time.Microsecond), Expired: -1, Revoked: -1, Events: -1, Changes: time.Microsecond}
+	p := latchkey.PurgePolicy{Now: now.Add(time.Microsecond), Expired: -1, Revoked: -1, Events: -1,
+		Changes: time.Microsecond}
 	s := New(nil)
 	for i := range byte(4) {
 		require.NoError(t, s.Write(t.Context(), latchkey.Write{ID: [16]byte{i + 1}, At: now, Owner: "acme",

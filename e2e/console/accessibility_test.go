@@ -77,8 +77,8 @@ type sighting struct {
 }
 
 // sightings returns how the next page is looked at: in each theme and at each width with LONG=1, and for pictures.
-// Sampled: otherwise in one theme at one width. Each combination has its turn before one comes again, and their order is
-// drawn.
+// Sampled: otherwise in one theme at one width. Each combination has its turn before one comes again, and their order
+// is drawn.
 func (i *inspector) sightings() (all []sighting) {
 	i.t.Helper()
 	widths := i.widths

@@ -179,8 +179,8 @@ func TestConsoleMakingIsAccessible(t *testing.T) {
 		i.inspect(name)
 		require.Empty(t, i.complaints(), name)
 	}
-	for name, path := range inOrder(map[string]string{"make-list": "", "make-new": "new?kind=api_key", "make-account": "account",
-		"make-account-off": "account?ask=off", "make-minted": "token/" + full.Parent + "/minted",
+	for name, path := range inOrder(map[string]string{"make-list": "", "make-new": "new?kind=api_key",
+		"make-account": "account", "make-account-off": "account?ask=off", "make-minted": "token/" + full.Parent + "/minted",
 		"make-chain": "token/" + full.ID + "/access", "make-full": "token/" + full.ID, "make-role-new": "role"}) {
 		i.open(p.base + path)
 		show(name)

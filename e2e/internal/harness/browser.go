@@ -46,8 +46,8 @@ func Window(t *testing.T) context.Context {
 	return ctx
 }
 
-// The shared browser is Chromium's headless shell if there is one: the same engine without an address bar, menus and the
-// like, which take half of a browser's processor time. With LONG=1 it is Chromium itself.
+// The shared browser is Chromium's headless shell if there is one: the same engine without an address bar, menus and
+// the like, which take half of a browser's processor time. With LONG=1 it is Chromium itself.
 var sharedBrowser = sync.OnceValues(func() (context.Context, error) {
 	program := "chromium"
 	if _, err := exec.LookPath("chromium-headless-shell"); err == nil && os.Getenv("LONG") == "" {
