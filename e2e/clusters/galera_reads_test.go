@@ -82,7 +82,7 @@ func TestGaleraVerifyElsewhere(t *testing.T) {
 	on := func(resource latchkey.Pattern) latchkey.Permissions {
 		return latchkey.Permissions{latchkey.Allow(latchkey.Read).On(resource)}
 	}
-	for range harness.Rounds(12, 200) {
+	for range harness.Rounds(6, 200) {
 		reader, err := acme.CreateRole(ctx, latchkey.Role{Name: "reader " + world.NewID(),
 			Permissions: on("dataset/*")})
 		require.NoError(t, err)
@@ -239,7 +239,7 @@ func TestGaleraTransactionsThatEndUnheard(t *testing.T) {
 		finished := world.Dump(t, plain)
 		for i, statement := range statements {
 			// Nothing is asked between the look at the savepoint and the COMMIT, which says how it ended.
-			if statement.Text == "COMMIT" || !harness.Sampled(3) {
+			if statement.Text == "COMMIT" || !harness.Sampled(6) {
 				continue
 			}
 			reset()
@@ -255,7 +255,7 @@ func TestGaleraTransactionsThatEndUnheard(t *testing.T) {
 		}
 	}
 	t.Logf("%d times", injected)
-	require.Greater(t, injected, 50)
+	require.Greater(t, injected, harness.Rounds(20, 150))
 	var autocommit bool
 	require.NoError(t, db.QueryRow("SELECT @@SESSION.autocommit").Scan(&autocommit))
 	require.True(t, autocommit, "the connection is as it was")

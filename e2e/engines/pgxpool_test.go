@@ -16,7 +16,6 @@ import (
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/e2e/internal/harness"
 	"github.com/latchkey-go/latchkey/sqlstore"
-	"github.com/latchkey-go/latchkey/storetest"
 )
 
 // What docs/operations.md shows: a store over the pool that a program has already. The share is how many of the pool's
@@ -45,9 +44,10 @@ func newPool(t *testing.T, dsn string, conns int32, change ...func(*pgxpool.Conf
 	return pool
 }
 
-// All that a store must do it does over a pool of pgx, also of a few connections only.
+// All that a store must do it does over a pool of pgx, also of a few connections only. Sampled: LONG=1
+// runs all cases, which are run without such a pool in any case.
 func TestPgxPoolIsAStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) latchkey.Store {
+	harness.RunCases(t, harness.Parts("pgx pool", 6)[0], func(t *testing.T) latchkey.Store {
 		pool := newPool(t, harness.Postgres.Place(t), 4)
 		db, store, err := storeOfPool(t.Context(), pool, 4)
 		require.NoError(t, err)

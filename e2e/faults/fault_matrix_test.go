@@ -228,7 +228,7 @@ func TestFaultsOfDeadlines(t *testing.T) {
 			statements, finished := w.f.Count()-first, world.Dump(t, w.plain)
 			for i := range statements {
 				for _, after := range []bool{false, true} {
-					if !harness.Sampled(8) {
+					if !harness.Sampled(16) {
 						continue
 					}
 					w.reset()
@@ -264,8 +264,8 @@ func TestFaultsOfDeadlines(t *testing.T) {
 			}
 		}
 		t.Logf("%d deadlines, %d calls given up", injected, given)
-		require.Greater(t, injected, 20)
-		require.Greater(t, given, 10)
+		require.Greater(t, injected, 15)
+		require.Greater(t, given, 5)
 	})
 }
 
@@ -284,7 +284,7 @@ func TestFaultsAtStart(t *testing.T) {
 		}
 		var store *sqlstore.Store
 		// With a pool of one New opens six connections of PostgreSQL: fewer of its faults are tried.
-		for i, n := range []int{10, 2} { // one of so many
+		for i, n := range []int{40, 8} { // one of so many
 			connections := i + 1
 			w.db.SetMaxOpenConns(connections)
 			w.db.SetMaxIdleConns(connections)
@@ -302,7 +302,7 @@ func TestFaultsAtStart(t *testing.T) {
 			})
 		}
 		w.db.SetMaxOpenConns(1)
-		w.each(t, 2, "Migrate", func(ctx context.Context) error {
+		w.each(t, 8, "Migrate", func(ctx context.Context) error {
 			return sqlstore.Migrate(ctx, w.db, w.Dialect)
 		}, func(about, _ string, err error) {
 			if err != nil {
@@ -332,7 +332,7 @@ func TestFaultsAtStart(t *testing.T) {
 		require.NoError(t, err)
 		tables := world.Objects(t, w.Engine, w.plain)
 		moments := latchkey.NewSchema(latchkey.Fields{"at": {Column: "at", Type: latchkey.DateTime}})
-		w.each(t, 20, "CheckSchema of moments", func(ctx context.Context) error {
+		w.each(t, 40, "CheckSchema of moments", func(ctx context.Context) error {
 			return sqlstore.CheckSchema(ctx, w.db, w.Dialect, "probed", moments)
 		}, func(about, _ string, err error) {
 			if err != nil {
@@ -353,7 +353,7 @@ func TestFaultsAtStart(t *testing.T) {
 		tried, statements, random := 0, f.Count(), harness.Drawn("migrations of "+w.Name)
 		for i := range statements {
 			for _, fault := range faultsOf(w.Engine) {
-				if !harness.Sampled(50) {
+				if !harness.Sampled(100) {
 					continue
 				}
 				db, f := empty()
