@@ -262,7 +262,7 @@ func (v *auditVerifier) link(e *Event, verdict *auditVerdict) bool {
 		}
 	case at < v.chained:
 		v.fault(FaultOrder, at+1, e.Seq-1, fmt.Sprintf("event %d was written after event %d, without these", e.Seq, at))
-	case v.isGone(at): // and reported, or removed by Purge or Erase
+	case v.isGone(at): // which is reported, unless a later event tells that it was purged or erased
 		return true
 	default:
 		v.fault(FaultEdited, at, at, "its hash was removed")
@@ -270,10 +270,9 @@ func (v *auditVerifier) link(e *Event, verdict *auditVerdict) bool {
 	return false
 }
 
-// isGone reports whether an event is missing.
+// isGone reports whether an event is missing, and nothing has told of it yet.
 func (v *auditVerifier) isGone(seq uint64) bool {
-	return slices.ContainsFunc(v.gone, func(r AuditRange) bool { return r.First <= seq && seq <= r.Last }) ||
-		slices.ContainsFunc(v.report.Removed, func(r AuditRange) bool { return r.First <= seq && seq <= r.Last })
+	return slices.ContainsFunc(v.gone, func(r AuditRange) bool { return r.First <= seq && seq <= r.Last })
 }
 
 // maxGone bounds the ranges of missing events that wait for an event that explains them.
@@ -307,6 +306,18 @@ func (v *auditVerifier) settle(through uint64, removed bool) {
 		}
 		return true
 	})
+	if !removed { // the events beside the gaps are in the list already
+		v.report.Unchained = inOrder(v.report.Unchained)
+	}
+}
+
+// inOrder sorts ranges, and joins those that touch.
+func inOrder(all []AuditRange) (joined []AuditRange) {
+	slices.SortFunc(all, func(a, b AuditRange) int { return cmp.Compare(a.First, b.First) })
+	for _, r := range all {
+		addRanges(&joined, r)
+	}
+	return joined
 }
 
 // obey takes what a genuine event says of others.

@@ -469,6 +469,44 @@ func TestAuditTrailOfAnOlderVersion(t *testing.T) {
 	require.Equal(t, []string{"missing 3-4"}, faults(a.check()))
 }
 
+// What is gone from before the chain is unchained, as what was there: nothing can be known of it.
+func TestUnchainedEventsThatAreGone(t *testing.T) {
+	a := &audited{world: newWorld(t)}
+	a.trail = &trail{Store: a.world.store}
+	o := a.options()
+	before := latchkey.New(older{a.trail}, &o).For("acme")
+	for range 6 {
+		_, _, err := before.Issue(a.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		a.ok(err)
+	}
+	a.use(ring(t, 1))
+	_, _, err := a.acme.Issue(a.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	a.ok(err)
+	for _, gone := range [][]uint64{{1}, {2, 4}, {6}, {1, 2, 5}, {1, 2, 3, 4, 5, 6}} {
+		a.trail.edit = lacking(gone...)
+		r := a.proven()
+		require.Equal(t, []latchkey.AuditRange{{First: 1, Last: 6}}, r.Unchained, "%v", gone)
+		require.Equal(t, 1, r.Chained)
+	}
+}
+
+// The last event of the chain is found behind many that are unchained, by pages.
+func TestAnchorBehindUnchainedEvents(t *testing.T) {
+	a := newAudited(t, ring(t, 1))
+	want, err := a.acme.AuditCheckpoint(a.ctx)
+	a.ok(err)
+	o := a.options()
+	before := latchkey.New(older{a.trail}, &o).For("acme")
+	for range 25 {
+		_, _, err := before.Issue(a.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		a.ok(err)
+	}
+	got, err := a.acme.AuditCheckpoint(a.ctx)
+	a.ok(err)
+	require.Equal(t, want.Seq, got.Seq)
+	require.Equal(t, want.Hash, got.Hash)
+}
+
 // The place of the chain in the database is no secret and is not protected. What is put there shows.
 func TestAuditHeadIsMeddledWith(t *testing.T) {
 	for what, c := range map[string]struct {

@@ -3,6 +3,7 @@ package latchkey
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -219,4 +220,75 @@ func TestWhatIsInvalidIsNotApart(t *testing.T) {
 		require.False(t, apartOf(&Token{Kind: KindAccess, Forced: forced}).is, name)
 	}
 	require.True(t, apartOf(&Token{Kind: KindAccess, Forced: Values{"a": "x"}}).is)
+}
+
+// The table of facts that are shared takes what is small, up to its bounds.
+func TestSharedFactsAreSmall(t *testing.T) {
+	where := func(n, bytes int) Condition {
+		var all []Condition
+		for i := range n {
+			all = append(all, Where(fmt.Sprint("f", i), Eq, strings.Repeat("x", bytes)))
+		}
+		return All(all...)
+	}
+	values := func(n, bytes int) Values {
+		v := Values{}
+		for i := range n {
+			v[fmt.Sprint("f", i)] = strings.Repeat("x", bytes)
+		}
+		return v
+	}
+	for name, c := range map[string]struct {
+		apart  apartRights
+		shared bool
+	}{
+		"all rows":            {apartRights{rows: AllRows}, true},
+		"rows":                {apartRights{rows: where(15, 1)}, true},
+		"too many conditions": {apartRights{rows: where(16, 1)}, false},
+		"too long a text":     {apartRights{rows: where(1, 511)}, false},
+		"a long text":         {apartRights{rows: where(1, 510)}, true},
+		"values":              {apartRights{rows: AllRows, forced: values(8, 1)}, true},
+		"too many values":     {apartRights{rows: AllRows, forced: values(9, 1)}, false},
+		"long values":         {apartRights{rows: AllRows, forced: values(2, 200)}, true},
+		"too long values":     {apartRights{rows: AllRows, forced: values(2, 260)}, false},
+	} {
+		recent := new(recentFacts)
+		first, before := recent.shared(&facts{apart: &c.apart})
+		require.False(t, before, name)
+		again := c.apart
+		second, before := recent.shared(&facts{apart: &again})
+		require.Equal(t, c.shared, before, name)
+		require.Equal(t, c.shared, first == second, name)
+	}
+}
+
+// Facts that differ, in their rows alone or in what they force alone, have places of their own.
+func TestPlacesOfSharedFacts(t *testing.T) {
+	for name, of := range map[string]func(i int) apartRights{
+		"rows":   func(i int) apartRights { return apartRights{rows: Where("a", Eq, i)} },
+		"forced": func(i int) apartRights { return apartRights{rows: AllRows, forced: Values{"a": fmt.Sprint(i)}} },
+	} {
+		recent := new(recentFacts)
+		const n = 64 // of 1024 places: a few share one
+		for i := range n {
+			own := of(i)
+			recent.shared(&facts{apart: &own})
+		}
+		kept := 0
+		for i := range n {
+			own := of(i)
+			if _, before := recent.shared(&facts{apart: &own}); before {
+				kept++
+			}
+		}
+		require.Greater(t, kept, n/2, name)
+	}
+}
+
+// Rows that cannot be evaluated are not kept apart either.
+func TestFaultyRowsAreNotApart(t *testing.T) {
+	bad := Where("a\x00", Eq, "x")
+	require.False(t, apartOf(&Token{Kind: KindAccess, Rows: []Condition{bad}}).is)
+	require.False(t, apartOf(&Token{Kind: KindAccess, Rows: []Condition{Where("a", Eq, "x"), bad}}).is)
+	require.True(t, apartOf(&Token{Kind: KindAccess, Rows: []Condition{Where("a", Eq, "x")}}).is)
 }

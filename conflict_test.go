@@ -2,6 +2,7 @@ package latchkey_test
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,10 +20,14 @@ import (
 type contested struct {
 	latchkey.Store
 	others, writes atomic.Int64
+	before         func() // each of them; nil: nothing
 }
 
 func (s *contested) Write(ctx context.Context, w latchkey.Write) error {
 	s.writes.Add(1)
+	if s.before != nil {
+		s.before()
+	}
 	if s.others.Add(-1) >= 0 {
 		return latchkey.ErrConflict
 	}
@@ -187,4 +192,27 @@ func TestTheFirstConflictCostsNoTime(t *testing.T) {
 		require.Equal(t, began, time.Now())
 		require.LessOrEqual(t, s.writes.Load(), int64(3), "Mint has a write of its own before")
 	})
+}
+
+// A call that always conflicts is tried sixteen times at least, however long each takes, and for ten seconds at least.
+func TestHowOftenAConflictIsTriedAgain(t *testing.T) {
+	for _, slow := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &contested{Store: memstore.New(nil)}
+			acme := latchkey.New(s, nil).For("acme")
+			s.others.Store(math.MaxInt64)
+			if slow {
+				s.before = func() { time.Sleep(2 * time.Second) }
+			}
+			began := time.Now()
+			_, err := acme.CreateRole(t.Context(), latchkey.Role{Name: "new"})
+			require.ErrorIs(t, err, latchkey.ErrConflict)
+			if slow {
+				require.EqualValues(t, 16, s.writes.Load())
+			} else {
+				require.GreaterOrEqual(t, time.Since(began), 10*time.Second)
+				require.Greater(t, s.writes.Load(), int64(16))
+			}
+		})
+	}
 }

@@ -243,3 +243,34 @@ func TestCheckKeyringBesideAnAlteredRecord(t *testing.T) {
 		w.ok(latchkey.New(alteringStore{w.store, at, nil}, &o).CheckKeyring(w.ctx))
 	}
 }
+
+// secretWrites keeps how many secrets each Write changes.
+type secretWrites struct {
+	latchkey.Store
+	sizes []int
+}
+
+func (s *secretWrites) Write(ctx context.Context, w latchkey.Write) error {
+	s.sizes = append(s.sizes, len(w.Secrets))
+	return s.Store.Write(ctx, w)
+}
+
+// Rekey writes a hundred secrets of an owner at once, no more, and never those of two owners.
+func TestRekeyWritesInSteps(t *testing.T) {
+	w := newWorld(t)
+	old := w.keeper(ringOf(t, 1))
+	for owner, n := range map[string]int{"acme": 201, "globex": 100, "initech": 1} {
+		for range n {
+			_, _, err := old.For(owner).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			w.ok(err)
+		}
+	}
+	s := &secretWrites{Store: w.store}
+	o := w.options()
+	o.Keyring = ringOf(t, 2, 1)
+	moved, left, err := latchkey.New(s, &o).Rekey(w.ctx)
+	w.ok(err)
+	require.Equal(t, 302, moved)
+	require.Empty(t, left)
+	require.Equal(t, []int{100, 100, 1, 100, 1}, s.sizes)
+}

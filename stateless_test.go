@@ -761,6 +761,37 @@ func (s *blindStore) Revocations(context.Context, latchkey.RevocationQuery) ([]l
 	return s.page, "", s.err
 }
 
+// pagedRevocations is a Store whose pages of revocations have one each.
+type pagedRevocations struct{ latchkey.Store }
+
+func (s pagedRevocations) Revocations(ctx context.Context, q latchkey.RevocationQuery) ([]latchkey.Change, string,
+	error) {
+	q.Limit = 1
+	return s.Store.Revocations(ctx, q)
+}
+
+// A process that starts knows all revocations, however many pages they take.
+func TestRevocationsOfManyPages(t *testing.T) {
+	w := newStateless(t)
+	var texts []string
+	for i := range 4 {
+		child, text := w.page(strconv.Itoa(i))
+		w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
+		texts = append(texts, text)
+	}
+	_, lasts := w.page("lasts")
+	o := w.options()
+	withKeys(&o)
+	m := latchkey.New(pagedRevocations{w.store}, &o)
+	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
+	for _, text := range texts {
+		_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
+		w.is(latchkey.ErrRevoked, err)
+	}
+	_, err := m.Verify(w.ctx, latchkey.Presented{Secret: lasts})
+	w.ok(err)
+}
+
 // A parent that ends by not being used is read again before it counts as ended: it may have been used elsewhere.
 func TestAStatelessTokenOfAParentThatIdles(t *testing.T) {
 	w := newStateless(t)

@@ -1,0 +1,79 @@
+package latchkey
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A reading is confirmed if the two clocks lie within a minute of each other, either way.
+func TestHowFarClocksMayLieApart(t *testing.T) {
+	minute := time.Minute.Microseconds()
+	for _, c := range []struct {
+		host, store int64
+		confirmed   bool
+	}{
+		{1000 * minute, 1000 * minute, true},
+		{1000 * minute, 1001 * minute, true},
+		{1000 * minute, 999 * minute, true},
+		{1000 * minute, 1001*minute + 1, false},
+		{1000 * minute, 999*minute - 1, false},
+		{1000 * minute, 0, true}, // a store without a clock
+	} {
+		m := New(noStore{}, nil)
+		err := (&follower{m: m}).compareClocks(moment{us: c.host}, c.store)
+		require.Equal(t, c.confirmed, err == nil, "%+v", c)
+		if !c.confirmed {
+			require.ErrorIs(t, err, ErrUnavailable)
+			require.Zero(t, m.agreedMax.Load(), "%+v", c)
+		} else {
+			require.Equal(t, c.store, m.agreedMax.Load(), "%+v", c)
+		}
+	}
+}
+
+// What both clocks showed counts for the time of creation, up to a minute: before that they were set back. For ends it
+// always counts.
+func TestTimesOfCreationAndExpiry(t *testing.T) {
+	minute := time.Minute.Microseconds()
+	for _, c := range []struct{ host, agreed, creation, expiry int64 }{
+		{1000 * minute, 0, 1000 * minute, 1000 * minute},
+		{1000 * minute, 1000*minute - 1, 1000 * minute, 1000 * minute},
+		{1000 * minute, 1000*minute + 1, 1000*minute + 1, 1000*minute + 1},
+		{1000 * minute, 1001 * minute, 1001 * minute, 1001 * minute},
+		{1000 * minute, 1001*minute + 1, 1000 * minute, 1001*minute + 1},
+	} {
+		m := New(noStore{}, nil)
+		m.agreedMax.Store(c.agreed)
+		require.Equal(t, c.creation, m.creationTime(moment{us: c.host}), "%+v", c)
+		require.Equal(t, c.expiry, m.expiryTime(moment{us: c.host}), "%+v", c)
+	}
+}
+
+// Clocks that were set back together count again once they have run for an hour. The time they showed before counts
+// until then, and for good if they come to it.
+func TestWhenClocksThatWereSetBackCount(t *testing.T) {
+	const hour = int64(time.Hour / time.Microsecond)
+	m := New(noStore{}, nil)
+	f := &follower{m: m}
+	at := func(us, want int64) {
+		t.Helper()
+		require.NoError(t, f.compareClocks(moment{us: us}, us))
+		require.Equal(t, want, m.agreedMax.Load())
+	}
+	at(100*hour, 100*hour)
+	at(100*hour+999, 100*hour) // it may lag by a millisecond
+	at(100*hour+1000, 100*hour+1000)
+	high := 100*hour + 1000
+	at(50*hour, high)
+	at(51*hour-1, high)
+	at(high+5000, high+5000) // they were put right
+	high += 5000
+	at(60*hour, high) // set back anew: the hour begins anew
+	at(61*hour-1, high)
+	at(40*hour, high) // and anew
+	at(41*hour-1, high)
+	at(41*hour, 41*hour)
+	at(42*hour, 42*hour)
+}
