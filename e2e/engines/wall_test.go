@@ -54,7 +54,8 @@ func TestEnginesTenantWall(t *testing.T) {
 	})
 }
 
-// partOf returns one of some parts of the methods: without LONG=1 each engine tries a quarter, and four of them try all.
+// partOf returns one of some parts of the methods: without LONG=1 each engine tries a quarter, and the four of them try
+// all.
 func partOf(part, parts int) (only []string) {
 	var all []string
 	for typ, calls := range map[string]map[string]entry{"Account.": accountCalls(), "Access.": accessCalls()} {
