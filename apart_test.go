@@ -93,6 +93,9 @@ func accessTo(t *testing.T, m *Manager, f Found) (apart, whole Access) {
 // Rights whose rows and forced values are apart are those that they would be in the layer of the token. That holds for
 // every answer of an Access, and for what is narrowed and minted from it.
 func TestApartRightsEqualThoseInTheLayer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and much work")
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	m := New(noStore{}, nil)
 	fields := Fields{"n": {Column: "n", Type: Integer}}

@@ -57,7 +57,11 @@ func asText(t *testing.T, c *claims) string {
 // Claims that are cut off, longer, or changed in a byte are refused, or are others, written as they are read.
 func TestClaimsAreCanonical(t *testing.T) {
 	text := string(fullClaims().append(nil))
-	for i := range text {
+	step := 1
+	if testing.Short() {
+		step = 11
+	}
+	for i := 0; i < len(text); i += step {
 		_, ok := readClaims(text[:i])
 		require.False(t, ok, "%d", i)
 		for b := range 256 {

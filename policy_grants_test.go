@@ -23,6 +23,9 @@ func forcing(n, fields int, prefix, value string) (p Permissions) {
 
 // The pairs of forced values, and the values in them, are bounded, so that no rules make one decision take seconds.
 func TestForcedValuesAreBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and much work")
+	}
 	long := strings.Repeat("x", 4096)
 	layers := func(ls ...layer) []layer { return ls }
 	rules := func(n, fields int, prefix, value string) layer {

@@ -124,6 +124,9 @@ func TestRulesOfRolesAreForgotten(t *testing.T) {
 
 // Rules are the same only if they read the same, and a copy is.
 func TestSameRulesReadTheSame(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and much work")
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	text := func(p Permissions) string {
 		b, err := json.Marshal(p)

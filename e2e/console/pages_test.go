@@ -245,7 +245,7 @@ func (p *tab) send() {
 // replaced waits until the page that was marked as old has made way for another, and all of that is there.
 func (p *tab) replaced() {
 	p.t.Helper()
-	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
 		// While one page makes way for the next, asking fails.
 		there, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](
 			`document.readyState == "complete" && !!document.querySelector("main") && !document.documentElement.dataset.old`))
