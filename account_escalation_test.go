@@ -43,7 +43,7 @@ import (
 // A failure prints the seed of its world and the shortest sequence that was found. SEED=n runs one world, LONG=1 at
 // least 200,000 steps. LAWS=gain,regained checks some of the laws only; FIRST=1 stops at the first failure.
 func TestNoEscalationByAnySequence(t *testing.T) {
-	seeds, steps := uint64(30), 0
+	seeds, steps := uint64(45), 0
 	first := uint64(1)
 	long := os.Getenv("LONG") != ""
 	if s := os.Getenv("SEED"); s != "" {

@@ -476,3 +476,22 @@ func TestSlotsLeaveTheFormOfATextAlone(t *testing.T) {
 	_, shape := tokentext.Read(with)
 	assert.Equal(t, tokentext.Native, shape)
 }
+
+// A text is a token of one owner at most, in whichever feed that owner is.
+func TestATextIsOfOneOwnerInAllFeeds(t *testing.T) {
+	w := newFeedsWorld(t, 0)
+	const text = "a-text-of-somewhere-else-1234567890"
+	spec := latchkey.Spec{Kind: latchkey.KindAPIKey}
+	for _, first := range feedOwners {
+		for _, second := range feedOwners {
+			text := text + first + second
+			_, err := w.keys.For(first).Import(t.Context(), spec, text)
+			require.NoError(t, err)
+			_, err = w.keys.For(second).Import(t.Context(), spec, text)
+			require.ErrorIs(t, err, latchkey.ErrExists, "%s, then %s", first, second)
+			a, err := w.verify(text)
+			require.NoError(t, err)
+			require.Equal(t, first, a.Owner())
+		}
+	}
+}

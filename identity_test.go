@@ -208,7 +208,8 @@ func TestAttributesAreBounded(t *testing.T) {
 	}
 	var read latchkey.Attributes
 	for _, bad := range []string{``, `null`, `[]`, `{"a":null}`, `{"a":[1]}`, `{"a":[["x"]]}`, `{"a":{"ref":"self"}}`,
-		`{"a":{"attr":"b"}}`, `{"a":1,"a":1}`, `{"a":1e3}`, `{"a":""}`, `{"a":[]}`, `{"a":1`, `{"a":1}x`} {
+		`{"a":{"attr":"b"}}`, `{"a":1,"a":1}`, `{"a":1e3}`, `{"a":""}`, `{"a":[]}`, `{"a":1`, `{"a":1}x`, `{"a":1,"b`,
+		`{"a":1,2:1}`} {
 		read = latchkey.Attributes{"was": 1}
 		require.ErrorIs(t, read.UnmarshalJSON([]byte(bad)), latchkey.ErrInvalid, bad)
 		require.Nil(t, read, bad)

@@ -409,6 +409,34 @@ func TestARateThatIsSetAgainBeginsAnew(t *testing.T) {
 	}
 }
 
+// A rate that is taken away here is forgotten at once, whether or not its token is used in between.
+func TestARateThatIsTakenAwayHereIsForgotten(t *testing.T) {
+	day := latchkey.Rate{Count: 1, Per: 24 * time.Hour}
+	for _, of := range []string{"token", "owner"} {
+		w := newWorld(t)
+		token, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: latchkey.Permissions{readAll()}})
+		set := func(r latchkey.Rate) {
+			if of == "owner" {
+				w.configure(func(o *latchkey.Owner) { o.Limits.Rate = r })
+			} else {
+				w.update(token, func(t *latchkey.Token) { t.Limits.Rate = r })
+			}
+		}
+		set(day)
+		w.access(secret)
+		_, err := w.verify(secret)
+		w.is(latchkey.ErrRateLimited, err)
+		set(latchkey.Rate{Count: 1, Per: 25 * time.Hour})
+		_, err = w.verify(secret)
+		w.is(latchkey.ErrRateLimited, err) // of another rate it knows what passed
+		set(latchkey.Rate{})
+		set(day)
+		w.access(secret)
+		_, err = w.verify(secret)
+		w.is(latchkey.ErrRateLimited, err)
+	}
+}
+
 func TestARefusedRequestCountsNowhere(t *testing.T) {
 	w := newWorld(t)
 	_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Limits: perSecond(0)})
