@@ -120,6 +120,11 @@ type Holder struct {
 	Unknown bool `json:"unknown,omitempty"`
 }
 
+func (q query) who() latchkey.WhoQuery {
+	return latchkey.WhoQuery{Action: latchkey.Action(q["action"]), Resource: latchkey.Resource(q["resource"]),
+		Minted: q.bool("minted")}
+}
+
 func (c *call) whoMay(*none) (List[Holder], error) {
 	page, err := c.page()
 	if err != nil {
@@ -128,16 +133,15 @@ func (c *call) whoMay(*none) (List[Holder], error) {
 	var found []latchkey.Holder
 	var unknown []bool
 	looked, last, next := 0, "", ""
-	q := latchkey.WhoQuery{Page: latchkey.Page{After: page.After}, Action: latchkey.Action(c.query["action"]),
-		Resource: latchkey.Resource(c.query["resource"]), Minted: c.query.bool("minted"),
-		Seen: func(t latchkey.Token) bool {
-			if looked == maxLooked {
-				next = last
-				return false
-			}
-			looked, last = looked+1, t.ID
-			return true
-		}}
+	q := c.query.who()
+	q.After, q.Seen = page.After, func(t latchkey.Token) bool {
+		if looked == maxLooked {
+			next = last
+			return false
+		}
+		looked, last = looked+1, t.ID
+		return true
+	}
 	for h, err := range c.account.WhoOf(c.ctx(), q) {
 		_, damaged := errors.AsType[*latchkey.DamagedError](err)
 		if err != nil && (!damaged || h.Token.ID == "") {

@@ -79,6 +79,12 @@ func (c *call) listMyReach(*none) (List[latchkey.Reached], error) {
 	return out, err
 }
 
+// answerOf returns what an Explanation says of the rights, without where they come from.
+func answerOf(e latchkey.Explanation) latchkey.Explanation {
+	return latchkey.Explanation{Action: e.Action, Resource: e.Resource, ActionWords: e.ActionWords,
+		ResourceName: e.ResourceName, Undeclared: e.Undeclared, Verdict: e.Verdict, Rows: e.Rows, Missing: e.Missing}
+}
+
 func (c *call) explainMe(in *Questions) (List[latchkey.Explanation], error) {
 	if err := in.check(); err != nil {
 		return List[latchkey.Explanation]{}, err
@@ -99,9 +105,7 @@ func (c *call) explainMe(in *Questions) (List[latchkey.Explanation], error) {
 		}
 		switch {
 		case err != nil: // it may not read where its rights come from: it hears what they are
-			list[i] = latchkey.Explanation{Action: q.Action, Resource: q.Resource, ActionWords: own.ActionWords,
-				ResourceName: own.ResourceName, Undeclared: own.Undeclared, Verdict: own.Verdict, Rows: own.Rows,
-				Missing: own.Missing}
+			list[i] = answerOf(own)
 		case len(own.Layers) != len(list[i].Layers): // the host narrowed the caller, which may do less than its token
 			list[i] = own
 		}
@@ -142,11 +146,15 @@ type NewMint struct {
 	Stateless bool `json:"stateless,omitempty"`
 }
 
-func (c *call) mintToken(in *NewMint) (Made, error) {
-	n := latchkey.Narrowing{Name: in.Name, Roles: in.Roles, RoleEnds: in.RoleEnds, Permissions: in.Permissions,
+func (in *NewMint) narrowing() latchkey.Narrowing {
+	return latchkey.Narrowing{Name: in.Name, Roles: in.Roles, RoleEnds: in.RoleEnds, Permissions: in.Permissions,
 		Restrictions: in.Restrictions, Limits: latchkey.Limits(in.Limits), Lifetime: in.Lifetime, Idle: in.Idle,
 		Extra: in.Extra, Client: in.Client, Attributes: in.Attributes, Rows: in.Rows, Forced: in.Forced,
 		Stateless: in.Stateless}
+}
+
+func (c *call) mintToken(in *NewMint) (Made, error) {
+	n := in.narrowing()
 	var t latchkey.Token
 	var secret latchkey.Secret
 	var err error

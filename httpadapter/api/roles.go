@@ -48,18 +48,27 @@ func (c *call) listRoles(*none) (List[Role], error) {
 	if err != nil {
 		return List[Role]{}, err
 	}
-	q := latchkey.RoleQuery{Page: page, IDs: c.query.list("id"), Origin: c.query.pointer("origin"),
-		Inherits: c.query["inherits"]}
-	if c.query.has("name") {
-		q.Names = []string{c.query["name"]}
-	}
+	q := c.query.roles()
+	q.Page = page
 	l, err := c.account.RolesPage(c.ctx(), q)
 	return list(c, l, roleOf), err
 }
 
+func (q query) roles() latchkey.RoleQuery {
+	all := latchkey.RoleQuery{IDs: q.list("id"), Origin: q.pointer("origin"), Inherits: q["inherits"]}
+	if q.has("name") {
+		all.Names = []string{q["name"]}
+	}
+	return all
+}
+
+func (in *NewRole) role() latchkey.Role {
+	return latchkey.Role{Name: in.Name, Inherits: in.Inherits, InheritDenies: in.InheritDenies,
+		Permissions: in.Permissions, Boundary: in.Boundary, Extra: in.Extra}
+}
+
 func (c *call) createRole(in *NewRole) (Role, error) {
-	r, err := c.carryOut().CreateRole(c.ctx(), latchkey.Role{Name: in.Name, Inherits: in.Inherits,
-		InheritDenies: in.InheritDenies, Permissions: in.Permissions, Boundary: in.Boundary, Extra: in.Extra})
+	r, err := c.carryOut().CreateRole(c.ctx(), in.role())
 	if err != nil {
 		return Role{}, err
 	}

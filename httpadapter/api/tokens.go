@@ -30,21 +30,20 @@ var tokenFilter = []parameter{
 	{name: "created_before", kind: timeParameter, text: "Tokens that were made before this time."},
 }
 
-// tokenQuery returns what the parameters of tokenFilter select.
-func (c *call) tokenQuery() latchkey.TokenQuery {
-	q := latchkey.TokenQuery{Role: c.query["role"], Client: c.query["client"], Parent: c.query["parent"],
-		Origin: c.query.pointer("origin"), Search: c.query["search"], Find: c.query["find"],
-		ExpiresFrom: c.query.time("expires_from"), ExpiresTo: c.query.time("expires_to"),
-		UnusedSince: c.query.time("unused_since"), CreatedBefore: c.query.time("created_before")}
-	q.Kinds = kindsOf(c.query.list("kind"))
-	for _, text := range c.query.list("state") {
+// tokens returns what the parameters of tokenFilter select.
+func (q query) tokens() latchkey.TokenQuery {
+	all := latchkey.TokenQuery{Role: q["role"], Client: q["client"], Parent: q["parent"], Origin: q.pointer("origin"),
+		Search: q["search"], Find: q["find"], ExpiresFrom: q.time("expires_from"), ExpiresTo: q.time("expires_to"),
+		UnusedSince: q.time("unused_since"), CreatedBefore: q.time("created_before")}
+	all.Kinds = kindsOf(q.list("kind"))
+	for _, text := range q.list("state") {
 		for s := latchkey.Active; s <= latchkey.NotYetValid; s++ {
 			if s.String() == text {
-				q.States = append(q.States, s)
+				all.States = append(all.States, s)
 			}
 		}
 	}
-	return q
+	return all
 }
 
 func kindsOf(names []string) (list []latchkey.Kind) {
@@ -58,7 +57,7 @@ func kindsOf(names []string) (list []latchkey.Kind) {
 }
 
 func (c *call) listTokens(*none) (List[Token], error) {
-	q := c.tokenQuery()
+	q := c.query.tokens()
 	for i, name := range orders {
 		if name == c.query["order"] {
 			q.Order = latchkey.TokenOrder(i)
@@ -87,7 +86,7 @@ type Count struct {
 
 func (c *call) countTokens(*none) (Count, error) {
 	most := c.query.number("most", 1000)
-	n, err := c.account.CountTokens(c.ctx(), c.tokenQuery(), most)
+	n, err := c.account.CountTokens(c.ctx(), c.query.tokens(), most)
 	return Count{n, n >= most}, err
 }
 

@@ -2,9 +2,12 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
 )
 
 func TestTokenFromItsIssueToItsEnd(t *testing.T) {
@@ -36,4 +39,35 @@ func TestTokenFromItsIssueToItsEnd(t *testing.T) {
 	require.Equal(t, "revoked", w.do("GET", "/tokens/"+id, nil).ok(200)["refused"])
 	w.do("DELETE", "/tokens/"+id, nil).ok(204)
 	w.do("GET", "/tokens/"+id, nil).refused(404, "not-found")
+}
+
+func TestWhereARoleIs(t *testing.T) {
+	w := newWorld(t, setup{})
+	made := w.do("POST", "/roles", `{"name":"reader"}`)
+	id := made.ok(http.StatusCreated)["id"].(string)
+	require.Equal(t, "roles/"+id, made.Header().Get("Location"))
+}
+
+// Usage that cannot be read is no matter of its size.
+func TestWhatIsTooMuchForOneReply(t *testing.T) {
+	for n, good := range map[int]bool{maxRows: true, maxRows + 1: false} {
+		l, err := bounded(make([]int, n), nil)
+		require.Equal(t, good, err == nil)
+		require.Len(t, l.Items, n)
+		_, err = bounded(make([]int, n), latchkey.ErrUnavailable)
+		require.Equal(t, latchkey.ErrUnavailable, err)
+	}
+}
+
+// The key of a request that is done once has a bound, and may stand in quotes.
+func TestKeysOfRequests(t *testing.T) {
+	long := strings.Repeat("k", maxOnceKey)
+	for text, want := range map[string]string{"a": "a", `"a"`: "a", `""`: "", `"`: "", "": "", "a b": "", "a\\": "",
+		"~": "~", long: long, long + "k": "", `"` + long + `"`: long} {
+		key, ok := onceKey(text)
+		require.Equal(t, want != "", ok, text)
+		if ok {
+			require.Equal(t, want, key)
+		}
+	}
 }

@@ -25,14 +25,20 @@ var days = []parameter{
 }
 
 func (c *call) listUsage(*none) (List[latchkey.UsageRow], error) {
-	return bounded(c.account.Usage(c.ctx(), latchkey.UsageQuery{TokenIDs: c.query.list("token"),
-		Meters: c.query.list("meter"), ClientID: c.query["client"], From: c.query["from"], To: c.query["to"],
-		By: c.query.list("by")}))
+	return bounded(c.account.Usage(c.ctx(), c.query.usage()))
+}
+
+func (q query) usage() latchkey.UsageQuery {
+	return latchkey.UsageQuery{TokenIDs: q.list("token"), Meters: q.list("meter"), ClientID: q["client"], From: q["from"],
+		To: q["to"], By: q.list("by")}
 }
 
 func (c *call) listRefusals(*none) (List[latchkey.RefusalCount], error) {
-	return bounded(c.account.RefusalReport(c.ctx(), latchkey.RefusalQuery{TokenIDs: c.query.list("token"),
-		From: c.query["from"], To: c.query["to"], By: c.query.list("by")}))
+	return bounded(c.account.RefusalReport(c.ctx(), c.query.refusals()))
+}
+
+func (q query) refusals() latchkey.RefusalQuery {
+	return latchkey.RefusalQuery{TokenIDs: q.list("token"), From: q["from"], To: q["to"], By: q.list("by")}
 }
 
 func (c *call) listEvents(*none) (List[latchkey.Event], error) {
@@ -40,10 +46,15 @@ func (c *call) listEvents(*none) (List[latchkey.Event], error) {
 	if err != nil {
 		return List[latchkey.Event]{}, err
 	}
-	l, err := c.account.EventsPage(c.ctx(), latchkey.EventQuery{Page: page, Actor: c.query.pointer("actor"),
-		Object: c.query["object"], Action: c.query["action"], From: c.query.time("from"), To: c.query.time("to"),
-		Reverse: c.query["order"] != "oldest"})
+	q := c.query.events()
+	q.Page = page
+	l, err := c.account.EventsPage(c.ctx(), q)
 	return list(c, l, func(e latchkey.Event) latchkey.Event { return e }), err
+}
+
+func (q query) events() latchkey.EventQuery {
+	return latchkey.EventQuery{Actor: q.pointer("actor"), Object: q["object"], Action: q["action"], From: q.time("from"),
+		To: q.time("to"), Reverse: q["order"] != "oldest"}
 }
 
 // Catalogue is what the host declares of its resources and actions.
