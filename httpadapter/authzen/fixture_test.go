@@ -132,6 +132,7 @@ func (f *fixture) send(r *http.Request) reply {
 		require.Equal(f.t, "application/problem+json", media)
 	}
 	if strings.HasSuffix(media, "json") {
+		require.Equal(f.t, "nosniff", w.Header().Get("X-Content-Type-Options"))
 		require.NoError(f.t, json.Unmarshal(w.Body.Bytes(), &got), got.body)
 	}
 	if w.Code != http.StatusNotFound {

@@ -125,6 +125,7 @@ func (w *fixture) send(c wire) *httptest.ResponseRecorder {
 	w.serve.ServeHTTP(out, c.request())
 	require.Equal(w.t, "no-store", out.Header().Get("Cache-Control"))
 	require.Equal(w.t, "application/json", out.Header().Get("Content-Type"))
+	require.Equal(w.t, "nosniff", out.Header().Get("X-Content-Type-Options"))
 	require.NotContains(w.t, out.Body.String(), w.key, "a reply holds the key")
 	require.Equal(w.t, out.Code == 401, out.Header().Get("WWW-Authenticate") != "")
 	return out

@@ -153,6 +153,11 @@ func (w *fixture) do(method, path, body string, header ...string) *httptest.Resp
 	w.mux.ServeHTTP(rec, r)
 	require.Contains(w.t, rec.Header().Get("Content-Security-Policy"), "frame-ancestors 'none'", path)
 	require.NotContains(w.t, rec.Header().Get("Content-Security-Policy"), "unsafe")
+	for name, value := range map[string]string{"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff",
+		"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin"} {
+		require.Equal(w.t, value, rec.Header().Get(name), path)
+	}
+	require.Contains(w.t, []string{"same-origin", "no-referrer"}, rec.Header().Get("Referrer-Policy"), path)
 	if !strings.HasPrefix(path, "static/") || rec.Code != http.StatusOK {
 		require.Equal(w.t, "no-store", rec.Header().Get("Cache-Control"), path)
 	}

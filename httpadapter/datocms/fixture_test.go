@@ -139,6 +139,7 @@ func (w *fixture) send(token, method, path, body string) *httptest.ResponseRecor
 	w.t.Helper()
 	out := w.raw(method, path, body, clientHeaders(token))
 	require.Equal(w.t, "application/json; charset=utf-8", out.Header().Get("Content-Type"), out.Body.String())
+	require.Equal(w.t, "nosniff", out.Header().Get("X-Content-Type-Options"))
 	require.Equal(w.t, "3", out.Header().Get("X-Api-Version"))
 	require.Regexp(w.t, `^[0-9a-f]{32}$`, out.Header().Get("X-Request-Id"))
 	require.Equal(w.t, itoa(1+w.opts.Rate.Burst), out.Header().Get("X-RateLimit-Limit"))

@@ -86,6 +86,7 @@ func (f *fixture) send(r *http.Request) reply {
 	f.h.ServeHTTP(w, r)
 	got := reply{status: w.Code, header: w.Header(), body: w.Body.String()}
 	if w.Header().Get("Content-Type") == "application/json" {
+		require.Equal(f.t, "nosniff", w.Header().Get("X-Content-Type-Options"))
 		require.NoError(f.t, json.Unmarshal(w.Body.Bytes(), &got.json), got.body)
 	}
 	return got
