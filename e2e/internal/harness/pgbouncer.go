@@ -58,6 +58,13 @@ server_idle_timeout = 5
 log_connections = 0
 log_disconnections = 0
 `, e.Folder, bouncerPort)
+	// The server answers first: pgbouncer waits for 15 seconds after a login that failed.
+	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres"}
+	u.RawQuery = url.Values{"host": {e.Folder}, "sslmode": {"disable"}}.Encode()
+	direct := u.String()
+	if err := answers(direct); err != nil {
+		return "", err
+	}
 	file := filepath.Join(e.Folder, "pgbouncer.ini")
 	if err := os.WriteFile(file, []byte(settings), 0o644); err != nil {
 		return "", err
@@ -67,9 +74,6 @@ log_disconnections = 0
 		e.Beside = nil
 		return "", err
 	}
-	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres"}
-	u.RawQuery = url.Values{"host": {e.Folder}, "sslmode": {"disable"}}.Encode()
-	direct := u.String()
 	return direct, answers(PooledDSN(direct, "postgres", "simple_protocol"))
 }
 
