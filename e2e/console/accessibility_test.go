@@ -110,10 +110,10 @@ func (i *inspector) inspect(name string) {
 	}
 }
 
-// inspectSome inspects one of each two pages in a row, drawn. With LONG=1 and for pictures it inspects each.
+// inspectSome inspects one of each three pages in a row, drawn. With LONG=1 and for pictures it inspects each.
 func (i *inspector) inspectSome(name string) {
 	i.t.Helper()
-	chosen := harness.Drawn(fmt.Sprint(i.t.Name(), i.offered/2)).IntN(2) == i.offered%2
+	chosen := harness.Drawn(fmt.Sprint(i.t.Name(), i.offered/3)).IntN(3) == i.offered%3
 	i.offered++
 	if chosen || i.pictures != "" || os.Getenv("LONG") != "" {
 		i.inspect(name)

@@ -32,10 +32,10 @@ func (p *tab) tick(label string) {
 const done = ".wideaction button"
 
 // TestConsoleWalkThrough is the product's own description of its page ("Creating an API Token"), step by step, in a
-// browser against the example server, once with scripts and once without. After each step the token is used at the
-// server's gateway, as its holder would.
+// browser against the example server, with scripts and without. After each step the token is used at the server's
+// gateway, as its holder would. Sampled: in the way in which TestConsoleTasksOfADay does not go.
 func TestConsoleWalkThrough(t *testing.T) {
-	for name, scripts := range map[string]bool{"with scripts": true, "without scripts": false} {
+	for name, scripts := range ways(0) {
 		t.Run(name, func(t *testing.T) {
 			harness.BeforeMidnight(t)
 			s := harness.StartServer(t)

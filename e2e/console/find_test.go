@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
@@ -71,10 +72,20 @@ func (k *task) set(selector, value string) {
 			value, selector)))
 }
 
+// ways returns with scripts and without, or the one of them that was drawn. With n other than 0 it is the other.
+func ways(n int) map[string]bool {
+	all := map[string]bool{"with scripts": true, "without scripts": false}
+	if os.Getenv("LONG") == "" {
+		chosen := (harness.Drawn("ways").IntN(2)+n)%2 == 0
+		maps.DeleteFunc(all, func(_ string, scripts bool) bool { return scripts != chosen })
+	}
+	return all
+}
+
 // TestConsoleTasksOfADay carries out what owners do after they have made a key, and counts the clicks: six at most,
-// with scripts and without.
+// with scripts and without. Sampled: in one of the two ways.
 func TestConsoleTasksOfADay(t *testing.T) {
-	for name, scripts := range map[string]bool{"with scripts": true, "without scripts": false} {
+	for name, scripts := range ways(1) {
 		t.Run(name, func(t *testing.T) {
 			p := servePages(t)
 			ctx := t.Context()
@@ -270,7 +281,7 @@ func (p *tokenPages) leaky(role latchkey.Role) latchkey.Token {
 }
 
 // TestConsoleFindAndSee inspects the pages that find, tell and end, in a theme at a width from 360 to 1600 px. Sampled:
-// it inspects half of them, and LONG=1 all, in both themes at all widths.
+// it inspects a third of them, and LONG=1 all, in both themes at all widths.
 func TestConsoleFindAndSee(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()
