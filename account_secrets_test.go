@@ -291,3 +291,20 @@ func TestWhoWithARoleThatThisProgramLacks(t *testing.T) {
 	require.Empty(t, ids(lacks))
 	w.ok(lacks.Close(w.ctx))
 }
+
+// The audit trail says of which token a secret was shown.
+func TestShownSecretsAreInTheTrail(t *testing.T) {
+	w := newWorld(t, withKeys)
+	token, _ := w.key(readAll())
+	reveal := func() error { _, err := w.acme.Reveal(w.ctx, token.ID); return err }
+	signing := func() error { _, err := w.acme.SigningSecret(w.ctx, token.ID); return err }
+	for _, c := range []struct {
+		show func() error
+		want string
+	}{{reveal, "token.reveal"}, {signing, "token.signing-secret"}, {signing, "token.signing-secret"}} {
+		w.ok(c.show())
+		l, err := w.acme.EventsPage(w.ctx, latchkey.EventQuery{Reverse: true, Page: latchkey.Page{Limit: 1}})
+		w.ok(err)
+		require.Equal(t, []string{c.want, token.ID}, []string{l.Items[0].Action, l.Items[0].Object})
+	}
+}
