@@ -107,3 +107,26 @@ func BenchmarkGrants(b *testing.B) {
 		p.grants(Read, on[50])
 	}
 }
+
+// What a meet merges is each value of one side once for each grant of the other.
+func TestMergeWork(t *testing.T) {
+	none := []grant{{}}
+	one := []grant{{forced: Values{"a": "x"}}}
+	two := []grant{{forced: Values{"a": "x"}}, {forced: Values{"b": "x", "c": "x"}}}
+	free := []grant{{}, {}}
+	for _, c := range []struct {
+		a, b []grant
+		want int
+	}{
+		{none, two, 0}, {two, none, 0}, {none, none, 0},
+		{one, one, 2}, {one, two, 1*2 + 3*1}, {two, one, 3*1 + 1*2}, {two, two, 12}, {two, free, 6}, {free, two, 6},
+		{free, free, 0}, {nil, two, 0}, {two, nil, 0},
+	} {
+		require.Equal(t, c.want, mergeWork(c.a, c.b), "%v, %v", c.a, c.b)
+	}
+	long := make([]byte, 64)
+	require.Equal(t, 2, weight(Values{"": string(long)}))
+	require.Equal(t, 1, weight(Values{"": string(long[1:])}))
+	require.Equal(t, 2, weight(Values{"n": string(long[1:])}), "with its name")
+	require.Equal(t, 2, weight(Values{"a": true, "b": int64(1)}))
+}

@@ -409,7 +409,7 @@ func TestARateThatIsSetAgainBeginsAnew(t *testing.T) {
 	}
 }
 
-// A rate that is taken away here is forgotten at once, whether or not its token is used in between.
+// A rate that is taken away here is forgotten at once, also if its token is not used in between.
 func TestARateThatIsTakenAwayHereIsForgotten(t *testing.T) {
 	day := latchkey.Rate{Count: 1, Per: 24 * time.Hour}
 	for _, of := range []string{"token", "owner"} {
