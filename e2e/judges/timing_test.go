@@ -22,8 +22,8 @@ import (
 
 // difference measures whether two calls take different times, by Welch's t of samples in random order. A sample is the
 // time of several calls, so that the clock is fine enough. The slowest tenth of both together is left out: that is
-// where something else ran. Each sample has a call of its own. All are made before the first is timed, so that nothing of
-// how they are made is left in the processor.
+// where something else ran. Each sample has a call of its own. All are made before the first is timed, so that nothing
+// of how they are made is left in the processor.
 func difference(samples, calls int, near, far func() func()) float64 {
 	type sample struct {
 		class float64
