@@ -74,6 +74,16 @@ func TestReferencesThatHaveNoValue(t *testing.T) {
 	check(with, "others", latchkey.Row{"region": role.ID}, false)
 	check(with, "owner", latchkey.Row{"owner": "other"}, false)
 
+	// Covers fills in the values of the caller on both sides.
+	_, literal := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a").Where(eq("region", role.ID))}})
+	ofRoles := latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("a").Where(latchkey.Where("region", latchkey.In, latchkey.SelfRoles))}
+	assert.True(t, w.access(literal).Covers(w.ctx, ofRoles))
+	_, foreign := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{w.role("other").ID},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a").Where(eq("region", role.ID))}})
+	assert.False(t, w.access(foreign).Covers(w.ctx, ofRoles))
+
 	forced := latchkey.Allow(latchkey.Create).On("a")
 	w.ok(forced.Force(map[string]any{"x": "y"}).Validate())
 	w.is(latchkey.ErrBadCondition, forced.Force(map[string]any{"x": latchkey.SelfRoles}).Validate())

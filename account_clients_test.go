@@ -165,6 +165,13 @@ func TestEraseClientEndsItsTokens(t *testing.T) {
 	})
 	w.ok(w.acme.EraseClient(w.ctx, "7"))
 	require.True(t, did())
+	// So is one alone, when none was found.
+	did = w.store.before(func() {
+		_, child := w.mint(parent, latchkey.Narrowing{Client: latchkey.Client{ID: "7"}})
+		texts = append(texts, child)
+	})
+	w.ok(w.acme.EraseClient(w.ctx, "7"))
+	require.True(t, did())
 	for _, text := range texts {
 		_, err := w.verify(text)
 		w.is(latchkey.ErrInvalidToken, err)

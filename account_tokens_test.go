@@ -343,9 +343,15 @@ func TestFindOfADamagedTokenRevealsNothing(t *testing.T) {
 			_, err = a.Find(ctx, secret.Reveal())
 			require.ErrorIs(t, err, latchkey.ErrNotFound, name)
 			require.NotContains(t, err.Error(), "acme", name)
+			_, err = a.FindSecret(ctx, secret.Reveal())
+			require.ErrorIs(t, err, latchkey.ErrNotFound, name)
+			require.NotContains(t, err.Error(), "acme", name)
 		}
-		_, err = acme.Find(ctx, secret.Reveal())
 		var damaged *latchkey.DamagedError
+		_, err = acme.Find(ctx, secret.Reveal())
+		require.ErrorAs(t, err, &damaged)
+		require.Equal(t, s.fail.ID, damaged.ID)
+		_, err = acme.FindSecret(ctx, secret.Reveal())
 		require.ErrorAs(t, err, &damaged)
 		require.Equal(t, s.fail.ID, damaged.ID)
 	}

@@ -79,6 +79,7 @@ func TestParseConditionSaysWhatIsWrong(t *testing.T) {
 		`not = 1`:                               `character 5: expected a field`,
 		`not`:                                   `character 4: expected a field`,
 		`a = 1 and every row`:                   `character 11: expected a field; one of this name stands in double quotes`,
+		`every 'x`:                              `character 7: write a text in double quotes`,
 		`every = 1`:                             `character 7: expected "row" after "every"; a field of this name stands`,
 		`a is-null true`:                        `character 3: write "is null" or "is not null"`,
 		`a is 1`:                                `character 6: expected "null" or "not null" after "is"`,

@@ -446,7 +446,7 @@ func (k *Keyring) openText(text string) (plain string, nonce [textNonceSize]byte
 	id, n := binary.Uvarint(body)
 	ring := k.ring()
 	i := slices.IndexFunc(ring, func(key *ringKey) bool { return uint64(key.id) == id })
-	if n <= 0 || n > 1 && body[n-1] == 0 || i < 0 || len(body) < n+len(nonce) {
+	if n <= 0 || i < 0 || len(body) < n+len(nonce) {
 		return "", nonce, false
 	}
 	copy(w.nonce[:], body[n:])

@@ -316,27 +316,17 @@ func (p Permissions) Allows(a Action, on Resource) bool {
 	if !a.concrete() || !on.valid() || p.Validate() != nil {
 		return false
 	}
-	v := verdictNone
+	allowed := false
 	for i := range p {
-		if p[i].matches(a, on) {
-			v = p[i].apply(v)
+		switch r := &p[i]; {
+		case !r.matches(a, on):
+		case r.verb == VerbDeny:
+			allowed = false // on some rows at least
+		case r.verb == VerbAllow || !allowed:
+			allowed = r.rows.IsAllRows()
 		}
 	}
-	return v == verdictAll
-}
-
-// apply returns the verdict after the rule, given the verdict v before it.
-func (r *Rule) apply(v verdict) verdict {
-	switch r.verb {
-	case VerbAllow:
-		return extent(r.rows)
-	case VerbGrant:
-		return max(v, extent(r.rows))
-	}
-	if not(r.rows).IsNoRows() {
-		return verdictNone
-	}
-	return min(v, verdictSome)
+	return allowed
 }
 
 // Decide returns which rows of the resource the rules allow the action on. [Permissions.Allows] is [Decision.Allowed]

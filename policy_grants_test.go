@@ -85,6 +85,16 @@ func TestDeniesAfterGrantsAreBounded(t *testing.T) {
 	assert.NoError(t, newPolicy([]layer{{rules: p}}, nil).checkSize(t.Context()))
 }
 
+// Grants with the same Denies after them are joined first, and combined with these once.
+func TestDeniesAreCountedOncePerJoin(t *testing.T) {
+	var set grantSet
+	for i := range 600 {
+		set.add(Where("k", Eq, i), nil, "")
+	}
+	set.denials = make([]Condition, 600)
+	require.Equal(t, 600, set.countDenials())
+}
+
 func TestTooManyForcedPairsAllowNothing(t *testing.T) {
 	many := func(field string, n int) (p Permissions) {
 		for i := range n {

@@ -65,11 +65,7 @@ func (r *revocations) follow(after uint64, changes []Change, at uint64, now int6
 	defer r.mu.Unlock()
 	for _, reader := range r.readers {
 		if after <= reader.at && at > reader.at {
-			for i := range changes {
-				if changes[i].Kind == ChangedRevocation {
-					reader.told = append(reader.told, changes[i])
-				}
-			}
+			reader.told = append(reader.told, changes...)
 			reader.at = at
 		}
 	}

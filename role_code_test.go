@@ -446,6 +446,11 @@ func TestRolesOfCodeInAFile(t *testing.T) {
 	_, err = latchkey.ReadRoles(failingReader{})
 	require.ErrorIs(t, err, errOfReader)
 	require.ErrorIs(t, latchkey.WriteRoles(&again, []latchkey.Role{{}}), latchkey.ErrInvalid)
+	var none bytes.Buffer
+	w.ok(latchkey.WriteRoles(&none, nil))
+	read, err = latchkey.ReadRoles(&none)
+	w.ok(err)
+	require.Empty(t, read)
 	read, err = latchkey.ReadRoles(strings.NewReader(`{"format":1,"roles":[]}`))
 	w.ok(err)
 	require.Empty(t, read)

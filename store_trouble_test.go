@@ -33,6 +33,8 @@ type halfway struct {
 	old                               string // the id of a secret of spare
 	anchor                            latchkey.AuditAnchor
 	stateless, statelessText          string
+	signedText, hashedText            string
+	now                               func() time.Time
 }
 
 func newHalfway(t *testing.T) *halfway {
@@ -40,11 +42,12 @@ func newHalfway(t *testing.T) *halfway {
 	clock := latchkeytest.NewClock(time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC))
 	ring, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("k", 32))})
 	require.NoError(t, err)
-	w := &halfway{plain: memstore.New(&memstore.Options{Clock: clock.Now})}
+	w := &halfway{plain: memstore.New(&memstore.Options{Clock: clock.Now}), now: clock.Now}
 	w.store = &latchkeytest.Store{Store: w.plain}
 	manager := func(s latchkey.Store) *latchkey.Manager {
 		keys := latchkey.New(s, &latchkey.Options{Clock: clock.Now, Keyring: ring,
-			Imported: func(text string) bool { return strings.HasPrefix(text, "key-") }})
+			Imported: func(text string) bool { return strings.HasPrefix(text, "key-") },
+			Legacy:   &latchkey.Legacy{Split: splitOld}, KeepEvents: time.Hour})
 		t.Cleanup(func() { require.NoError(t, keys.Close(context.Background())) })
 		return keys
 	}
@@ -77,6 +80,15 @@ func newHalfway(t *testing.T) *halfway {
 	stateless, text, err := access.Mint(t.Context(), latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
 	require.NoError(t, err)
 	w.stateless, w.statelessText = stateless.ID, text.Reveal()
+	var signed string
+	signed, w.signedText = issue(latchkey.Spec{Kind: latchkey.KindSecret,
+		Restrictions: latchkey.Restrictions{Signed: true}})
+	_, err = acme.SigningSecret(t.Context(), signed)
+	require.NoError(t, err)
+	w.hashedText = "old_lookup_secret"
+	_, err = acme.ImportDigest(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey},
+		latchkey.KeptSecret{Hash: bcryptOf("secret"), Lookup: "lookup"})
+	require.NoError(t, err)
 	w.anchor = must(acme.AuditCheckpoint(t.Context()))
 	w.keys = manager(w.store)
 	return w
@@ -228,6 +240,13 @@ func troubles() (calls, steps map[string]func(context.Context, latchkey.Account,
 		"Verify, stateless": func(c ctx, a account, w world) error {
 			return second(a.Verify(c, latchkey.Presented{Secret: w.statelessText}))
 		},
+		"Verify, signed": func(c ctx, a account, w world) error {
+			return second(a.Verify(c, latchkey.Presented{Signature: &latchkey.Signature{Key: w.signedText, Date: w.now(),
+				OK: func([]byte) bool { return true }}}))
+		},
+		"Verify, by a slow hash": func(c ctx, a account, w world) error {
+			return second(a.Verify(c, latchkey.Presented{Secret: w.hashedText}))
+		},
 		"Revoke, stateless": func(c ctx, a account, w world) error { return a.Revoke(c, w.stateless, "over") },
 		"CheckKeyring":      func(c ctx, a account, w world) error { return w.keys.CheckKeyring(c) },
 		"KeyUse":            func(c ctx, a account, w world) error { return second(w.keys.KeyUse(c)) },
@@ -317,6 +336,7 @@ func TestEveryCallOfTheStoreFails(t *testing.T) {
 	passed := map[string]string{
 		"Update, minted: Role":           "a token may be switched off though nobody knows its roles",
 		"Verify, stateless: Changes":     "a look-up begins anew where the quick one failed",
+		"Verify, by a slow hash: Write":  "the digest that makes the next use quick can be kept then",
 		"Verify, stateless: Revocations": "a look-up begins anew where the quick one failed",
 	}
 	tried := 0
