@@ -285,10 +285,10 @@ func (n *galeraNode) kill(t testing.TB) {
 	<-n.Ended
 }
 
-// The suite, on the one node that all write to. Sampled: each run draws a quarter of the cases, as all are run on a
+// The suite, on the one node that all write to. Sampled: each run draws an eighth of the cases, as all are run on a
 // server that is no node. LONG=1 runs all here too.
 func TestGaleraConformance(t *testing.T) {
-	harness.RunCases(t, harness.Parts("Galera", 4)[0], inTurn(t, galera.nodes[0].Engine, galera.place(t)[0]))
+	harness.RunCases(t, harness.Parts("Galera", 8)[0], inTurn(t, galera.nodes[0].Engine, galera.place(t)[0]))
 }
 
 // inTurn opens stores in one database, each after the one before has ended. Creating a database takes servers that

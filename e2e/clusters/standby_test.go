@@ -139,7 +139,7 @@ func TestStandbyReads(t *testing.T) {
 		primary.Exec(t, "CREATE SCHEMA suite")
 		open := inTurn(t, primary, schema(t, primary, "suite"))
 		// Sampled, for the engine is one on which all are run: LONG=1 runs all here too.
-		harness.RunCases(t, harness.Parts("standby", 6)[0], open)
+		harness.RunCases(t, harness.Parts("standby", 12)[0], open)
 	})
 	primary.Exec(t, "CREATE SCHEMA latchkey")
 	dsn := schema(t, standby, "latchkey")

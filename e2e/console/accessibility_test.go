@@ -110,10 +110,10 @@ func (i *inspector) inspect(name string) {
 	}
 }
 
-// inspectSome inspects one of each three pages in a row, drawn. With LONG=1 and for pictures it inspects each.
+// inspectSome inspects one of each five pages in a row, drawn. With LONG=1 and for pictures it inspects each.
 func (i *inspector) inspectSome(name string) {
 	i.t.Helper()
-	chosen := harness.Drawn(fmt.Sprint(i.t.Name(), i.offered/3)).IntN(3) == i.offered%3
+	chosen := harness.Drawn(fmt.Sprint(i.t.Name(), i.offered/5)).IntN(5) == i.offered%5
 	i.offered++
 	if chosen || i.pictures != "" || os.Getenv("LONG") != "" {
 		i.inspect(name)
@@ -132,7 +132,7 @@ func inOrder(pages map[string]string) iter.Seq2[string, string] {
 }
 
 // TestConsoleIsAccessible opens every page, and every state of one, and inspects them. Sampled: of the pages that only
-// show something it inspects half, and LONG=1 all. With LATCHKEY_SCREENSHOTS set to a directory it
+// show something it inspects a fifth, and LONG=1 all. With LATCHKEY_SCREENSHOTS set to a directory it
 // leaves pictures there: see docs/console.
 func TestConsoleIsAccessible(t *testing.T) {
 	p := servePages(t)

@@ -281,7 +281,7 @@ func (p *tokenPages) leaky(role latchkey.Role) latchkey.Token {
 }
 
 // TestConsoleFindAndSee inspects the pages that find, tell and end, in a theme at a width from 360 to 1600 px. Sampled:
-// it inspects a third of them, and LONG=1 all, in both themes at all widths.
+// it inspects a fifth of them, and LONG=1 all, in both themes at all widths.
 func TestConsoleFindAndSee(t *testing.T) {
 	p := servePages(t)
 	token, role := p.furnish()

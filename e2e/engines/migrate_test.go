@@ -90,7 +90,7 @@ func TestEnginesMigrateDies(t *testing.T) {
 		statements := f.Count()
 		require.Greater(t, statements, 30)
 		// Sampled: LONG=1 tries each.
-		step, random := harness.Rounds(6, 1), harness.Drawn(e.Name)
+		step, random := harness.Rounds(12, 1), harness.Drawn(e.Name)
 		for i := random.IntN(step); i < statements; i += step {
 			db, f := faulty()
 			after := random.IntN(2) == 0

@@ -47,7 +47,7 @@ func newPool(t *testing.T, dsn string, conns int32, change ...func(*pgxpool.Conf
 // All that a store must do it does over a pool of pgx, also of a few connections only. Sampled: LONG=1
 // runs all cases, which are run without such a pool in any case.
 func TestPgxPoolIsAStore(t *testing.T) {
-	harness.RunCases(t, harness.Parts("pgx pool", 6)[0], func(t *testing.T) latchkey.Store {
+	harness.RunCases(t, harness.Parts("pgx pool", 10)[0], func(t *testing.T) latchkey.Store {
 		pool := newPool(t, harness.Postgres.Place(t), 4)
 		db, store, err := storeOfPool(t.Context(), pool, 4)
 		require.NoError(t, err)

@@ -199,7 +199,7 @@ func TestFaultsOfRefusals(t *testing.T) {
 		for _, op := range refusals() {
 			_, err := op.Run(context.Background(), store)
 			require.ErrorIs(t, err, op.Again, op.Name)
-			injected += w.each(t, 8, op.Name, func(ctx context.Context) error {
+			injected += w.each(t, 16, op.Name, func(ctx context.Context) error {
 				_, err := op.Run(ctx, store)
 				return err
 			}, func(about, hit string, err error) {
@@ -228,7 +228,7 @@ func TestFaultsOfDeadlines(t *testing.T) {
 			statements, finished := w.f.Count()-first, world.Dump(t, w.plain)
 			for i := range statements {
 				for _, after := range []bool{false, true} {
-					if !harness.Sampled(16) {
+					if !harness.Sampled(24) {
 						continue
 					}
 					w.reset()
@@ -264,8 +264,8 @@ func TestFaultsOfDeadlines(t *testing.T) {
 			}
 		}
 		t.Logf("%d deadlines, %d calls given up", injected, given)
-		require.Greater(t, injected, harness.Rounds(15, 200))
-		require.Greater(t, given, harness.Rounds(5, 100))
+		require.Greater(t, injected, harness.Rounds(10, 200))
+		require.Greater(t, given, harness.Rounds(3, 100))
 	})
 }
 
@@ -284,7 +284,7 @@ func TestFaultsAtStart(t *testing.T) {
 		}
 		var store *sqlstore.Store
 		// With a pool of one New opens six connections of PostgreSQL: fewer of its faults are tried.
-		for i, n := range []int{40, 8} { // one of so many
+		for i, n := range []int{80, 24} { // one of so many
 			connections := i + 1
 			w.db.SetMaxOpenConns(connections)
 			w.db.SetMaxIdleConns(connections)
@@ -302,7 +302,7 @@ func TestFaultsAtStart(t *testing.T) {
 			})
 		}
 		w.db.SetMaxOpenConns(1)
-		w.each(t, 8, "Migrate", func(ctx context.Context) error {
+		w.each(t, 24, "Migrate", func(ctx context.Context) error {
 			return sqlstore.Migrate(ctx, w.db, w.Dialect)
 		}, func(about, _ string, err error) {
 			if err != nil {
@@ -314,14 +314,14 @@ func TestFaultsAtStart(t *testing.T) {
 		fits := latchkey.NewSchema(latchkey.Fields{"seq": {Column: "seq", Type: latchkey.Integer}})
 		unfit := latchkey.NewSchema(latchkey.Fields{"seq": {Column: "seq", Type: latchkey.Text},
 			"gone": {Column: "gone", Type: latchkey.Integer}})
-		w.each(t, 1, "CheckSchema", func(ctx context.Context) error {
+		w.each(t, 2, "CheckSchema", func(ctx context.Context) error {
 			return sqlstore.CheckSchema(ctx, w.db, w.Dialect, "latchkey_event_seqs", fits)
 		}, func(about, _ string, err error) {
 			if err != nil {
 				honest(about, err)
 			}
 		})
-		w.each(t, 1, "CheckSchema that refuses", func(ctx context.Context) error {
+		w.each(t, 2, "CheckSchema that refuses", func(ctx context.Context) error {
 			return sqlstore.CheckSchema(ctx, w.db, w.Dialect, "latchkey_event_seqs", unfit)
 		}, func(about, _ string, err error) { require.Error(t, err, about) })
 
@@ -353,7 +353,7 @@ func TestFaultsAtStart(t *testing.T) {
 		tried, statements, random := 0, f.Count(), harness.Drawn("migrations of "+w.Name)
 		for i := range statements {
 			for _, fault := range faultsOf(w.Engine) {
-				if !harness.Sampled(100) {
+				if !harness.Sampled(200) {
 					continue
 				}
 				db, f := empty()

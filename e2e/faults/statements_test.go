@@ -38,7 +38,7 @@ func TestEnginesEveryStatementFails(t *testing.T) {
 			t.Run(op.Name, func(t *testing.T) { injected += everyStatementFails(t, e, dsn, plain, op, reset) })
 		}
 		t.Logf("%d faults in the statements of %d operations on %s", injected, len(world.Operations()), e.Name)
-		require.Greater(t, injected, harness.Rounds(50, 600))
+		require.Greater(t, injected, harness.Rounds(25, 600))
 	})
 }
 
@@ -59,7 +59,7 @@ func everyStatementFails(t *testing.T, e *harness.Engine, dsn string, plain *sql
 	for i := range statements {
 		for _, after := range []bool{false, true} {
 			for _, fault := range []error{errors.New("the disk is on fire"), driver.ErrBadConn, deadlocks[e]} {
-				if !harness.Sampled(12) {
+				if !harness.Sampled(24) {
 					continue
 				}
 				reset()

@@ -29,7 +29,7 @@ func TestMattnConformance(t *testing.T) {
 		})
 	})
 	t.Run("file, nothing set", func(t *testing.T) {
-		harness.RunCases(t, harness.Parts("mattn", 3)[0], func(t *testing.T) latchkey.Store {
+		harness.RunCases(t, harness.Parts("mattn", 6)[0], func(t *testing.T) latchkey.Store {
 			return harness.Mattn.Store(t, "file:"+harness.NewMigratedFile(t))
 		})
 	})
