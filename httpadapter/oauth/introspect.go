@@ -110,9 +110,13 @@ func (s *surface) revoke(r *http.Request, p params) (*http.Request, any, error) 
 	}
 	err = as.Revoke(r.Context(), t.ID, "oauth: by "+client.TokenID())
 	if errors.Is(err, latchkey.ErrDenied) {
-		// A caller that may read the token hears that it still lives. Others hear the same as for an unknown text.
-		if _, unread := as.Find(r.Context(), text); errors.Is(unread, latchkey.ErrNotFound) {
+		// A caller that may read the token hears that it still lives. Others hear the same as for an unknown text, also
+		// while the store cannot be asked.
+		switch _, unread := as.Find(r.Context(), text); {
+		case errors.Is(unread, latchkey.ErrNotFound):
 			err = nil
+		case errors.Is(unread, latchkey.ErrUnavailable):
+			err = unread
 		}
 	}
 	if errors.Is(err, latchkey.ErrNotFound) {
