@@ -80,6 +80,9 @@ func TestSigningSecret(t *testing.T) {
 		"a secret token":             ask(w.sk, w.sk),
 		"an API key":                 ask(w.sk, w.ak),
 		"no token":                   ask(w.sk, ""),
+		"a text of a few characters": ask(w.sk, "pk_"),
+		"a text that is too long":    ask(w.sk, w.pk+strings.Repeat("0", 512)),
+		"a text with a space":        ask(w.sk, w.pk[:9]+" "+w.pk[9:]),
 		"a token's begin and end":    ask(w.sk, w.pk[:5]+"…"+w.pk[len(w.pk)-3:]),
 		"a member that nobody knows": strings.Replace(ask(w.sk, w.pk), "{", `{"x":1,`, 1),
 	} {

@@ -60,7 +60,8 @@ func TestPreflightAndStatusNeedNoToken(t *testing.T) {
 	out := w.send(request("OPTIONS", "/v1/stock/aapl/quote", ""))
 	require.Equal(t, 200, out.Code)
 	require.Equal(t, "GET, OPTIONS", out.Header().Get("Access-Control-Allow-Methods"))
-	for _, target := range []string{"/v1/data/ACME/CARS/A1", "/v1/datasets/ACME/CARS", "/v1//record/ACME/CARS/"} {
+	for _, target := range []string{"/v1/data/ACME/CARS/A1", "/v1/data", "/v1/datasets/ACME/CARS",
+		"/v1//record/ACME/CARS/"} {
 		out := w.send(request("OPTIONS", target, ""))
 		require.Equal(t, 200, out.Code)
 		require.Equal(t, "*", out.Header().Get("Access-Control-Allow-Origin"))

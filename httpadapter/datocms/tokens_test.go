@@ -129,7 +129,7 @@ func TestWhoSeesSecrets(t *testing.T) {
 	require.NotNil(t, found.Attributes.Token, "but a new secret is shown once")
 }
 
-func TestNobodyMintsAboveHerself(t *testing.T) {
+func TestNoCallerMintsAboveItself(t *testing.T) {
 	w := newFixture(t, nil)
 	role := w.newRole("keeper", `"can_manage_access_tokens":true,"can_manage_users":true`)
 	token := w.newToken("keeper", role.ID, false, false, true)

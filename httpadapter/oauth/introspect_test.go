@@ -405,6 +405,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"no scopes":      func(o *Options) { o.Scopes = nil },
 		"a space":        func(o *Options) { o.Scopes["a b"] = o.Scopes["read"] },
 		"a quote":        func(o *Options) { o.Scopes[`a"`] = o.Scopes["read"] },
+		"a backslash":    func(o *Options) { o.Scopes[`a\`] = o.Scopes["read"] },
 		"no name":        func(o *Options) { o.Scopes[""] = o.Scopes["read"] },
 		"no rules":       func(o *Options) { o.Scopes["x"] = nil },
 		"an allow":       func(o *Options) { o.Scopes["x"] = latchkey.Permissions{latchkey.Allow("read").On("a")} },

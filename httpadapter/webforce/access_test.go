@@ -107,7 +107,7 @@ func TestReveal(t *testing.T) {
 }
 
 // A session cannot make, change or remove a token that may do more than the session.
-func TestNobodyGivesMoreThanSheHas(t *testing.T) {
+func TestNoCallerGivesMoreThanItHas(t *testing.T) {
 	w := newFixture(t, nil)
 	clerk := w.newSession(w.acme, latchkey.Permissions{
 		latchkey.Allow(latchkey.Any).On("latchkey/token/*"),
