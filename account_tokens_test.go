@@ -307,6 +307,7 @@ func TestWhatIsLeftOfADamagedToken(t *testing.T) {
 	} {
 		_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { edit(t); return nil })
 		require.ErrorAs(t, err, &damaged, name)
+		require.Equal(t, latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: tok.ID}, *damaged)
 	}
 	_, err := w.acme.Update(w.ctx, tok.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil })
 	w.ok(err)

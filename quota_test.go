@@ -140,6 +140,9 @@ func TestLimitsAsJSON(t *testing.T) {
 
 func TestLimitsThatAreEqual(t *testing.T) {
 	one := quotas(quota{Amount: 5, Per: latchkey.Week}, quota{Meter: "a", Amount: 1, Per: latchkey.Day}).Limits
+	for _, per := range []latchkey.Period{latchkey.Week, latchkey.Month} {
+		require.True(t, quotas(quota{Per: per}).Limits.Equal(quotas(quota{Per: per, Anchor: 1}).Limits), per)
+	}
 	same := quotas(quota{Amount: 5, Per: latchkey.Week, Anchor: 1}, one.Quotas[1]).Limits
 	assert.True(t, one.Equal(same))
 	assert.True(t, latchkey.Limits{}.Equal(latchkey.Limits{Quotas: []quota{}}))

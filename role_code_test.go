@@ -238,6 +238,8 @@ func TestAStoredRoleOfTheSameName(t *testing.T) {
 	before := newWorld(t)
 	own := before.role("Viewer", latchkey.Grant(latchkey.Read).On("old/*"))
 	tok, _ := before.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{own.ID}})
+	surface, err := before.acme.CreateRole(before.ctx, latchkey.Role{Name: "viewer", Origin: "datocms"})
+	before.ok(err)
 	w := before.beside(codeViewer)
 	ask := latchkey.Question{Action: latchkey.Read, Resource: "old/1"}
 	for what, explain := range map[string]func() ([]latchkey.Explanation, error){
@@ -253,8 +255,11 @@ func TestAStoredRoleOfTheSameName(t *testing.T) {
 	r, ok := w.keys.CodeRoleNamed(own.Name)
 	require.True(t, ok)
 	require.Equal(t, "code:viewer", r.ID)
-	_, err := w.acme.UpdateRole(w.ctx, own.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
+	_, err = w.acme.UpdateRole(w.ctx, own.ID, func(r *latchkey.Role) error { r.Permissions = nil; return nil })
 	w.ok(err) // the name stays
+	foreign, err := w.acme.ExplainRole(w.ctx, surface.ID, ask)
+	w.ok(err)
+	require.Empty(t, foreign[0].Layers[0].Roles[0].SameName, "the names of a surface are its own")
 	e, err := w.acme.ExplainRole(w.ctx, "code:viewer", ask)
 	w.ok(err)
 	require.Empty(t, e[0].Layers[0].Roles[0].SameName)
