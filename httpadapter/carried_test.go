@@ -36,6 +36,24 @@ func basic(text string) string { return "Basic " + base64.StdEncoding.EncodeToSt
 var everywhere = httpadapter.Carriers{Bearer: true, Basic: httpadapter.BasicUser, Headers: []string{"x-api-key"},
 	Cookie: "key", Query: []string{"token"}}
 
+// What the host gave is copied: to change it later changes nothing.
+func TestCarriersAreCopied(t *testing.T) {
+	w := newFixture(t)
+	key := w.key()
+	carriers := httpadapter.Carriers{Basic: httpadapter.BasicUser, BasicOther: []string{"api"}, Cookie: "key",
+		Headers: []string{"X-Api-Key"}, Query: []string{"token"}, TrustedOrigins: []string{"https://app.example.com"}}
+	h := httpadapter.New(w.keys, &httpadapter.Options{Carriers: carriers}).Authenticate(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }))
+	for _, list := range [][]string{carriers.BasicOther, carriers.Headers, carriers.Query, carriers.TrustedOrigins} {
+		list[0] = "X-Changed"
+	}
+	require.Equal(t, 200, send(h, "GET", "/", "Authorization", basic(key+":api")).Code)
+	require.Equal(t, 200, send(h, "GET", "/", "X-Api-Key", key).Code)
+	require.Equal(t, 200, send(h, "GET", "/?token="+key).Code)
+	require.Equal(t, 200, send(h, "POST", "/", "Cookie", "key="+key, "Origin", "https://app.example.com").Code)
+	require.Equal(t, 403, send(h, "POST", "/", "Cookie", "key="+key, "Origin", "https://elsewhere.example.com").Code)
+}
+
 // One token is decided upon alike, wherever it comes from, by every middleware, and a wrong one by no other carrier
 // beside it.
 func TestOneTokenInEveryCarrier(t *testing.T) {

@@ -129,6 +129,15 @@ func TestPageTokens(t *testing.T) {
 		require.Equal(t, []string{"bob"}, got.ids(), fine)
 		require.Empty(t, *got.Page.Next)
 	}
+	require.Empty(t, f.ask("search/subject", strings.Replace(search, "user", "planet", 1)+"}").ids(), "nobody knows any")
+	const actions = `{"subject":{"type":"user","id":"alice"},"resource":{"type":"record","id":"record-1"}`
+	page := f.ask("search/action", actions+`,"context":{"a":1},"page":{"limit":1}}`)
+	require.Len(t, page.ids(), 1)
+	next := `"page":{"token":"` + *page.Page.Next + `"}}`
+	for of, status := range map[string]int{`,"context":{"a":1},`: http.StatusOK,
+		`,"context":{"a":2},`: http.StatusBadRequest} {
+		require.Equal(t, status, f.send(request("search/action", f.pep, actions+of+next)).status, of)
+	}
 	_, other := f.key(allow(latchkey.Read).On("latchkey/*"))
 	var at position
 	data, err := base64.RawURLEncoding.DecodeString(*first.Page.Next)

@@ -267,11 +267,10 @@ func roleIDs(ctx context.Context, account latchkey.Account, access latchkey.Acce
 	if names == nil {
 		return nil, nil
 	}
+	// A secret key has no roles and every right, so it may name any role of its owner.
 	q := latchkey.RoleQuery{Names: names, IDs: access.Roles()}
-	if access.Kind() == latchkey.KindSecret {
-		q.IDs = nil // it has every right, so it may name any role of its owner
-	} else if len(q.IDs) == 0 {
-		return nil, refuseAccess() // fail closed: a query without ids would find every role of the owner
+	if len(q.IDs) == 0 && access.Kind() != latchkey.KindSecret {
+		return nil, refuseAccess() // fail closed: a query without ids finds every role of the owner
 	}
 	found := map[string]string{}
 	for role, err := range account.Roles(ctx, q) {

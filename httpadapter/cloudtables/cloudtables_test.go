@@ -111,6 +111,11 @@ func TestRoles(t *testing.T) {
 	w.refused(403, noAccess, wire{body: `key=K&role=it`})
 	require.Equal(t, "a", w.can(w.mint(`key=K&role=a`)))
 
+	// A role that cannot be read gives nothing, and whoever names it gets no token. The others are as before.
+	w.store.damaged = "b"
+	w.refused(403, noAccess, wire{body: `key=K&role=b`})
+	require.Equal(t, "a", w.can(w.mint(`key=K&role=a`)))
+
 	// A key without roles can name none, whatever roles the owner has.
 	_, w.key = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	w.refused(403, noAccess, wire{body: `key=K&role=a`})

@@ -45,6 +45,7 @@ type failingStore struct {
 	down      error
 	downRoles error
 	downWrite error
+	damaged   string // the name of a role that cannot be read
 }
 
 func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
@@ -58,7 +59,11 @@ func (s *failingStore) Roles(ctx context.Context, owner string, q latchkey.RoleQ
 	if s.downRoles != nil {
 		return nil, s.downRoles
 	}
-	return s.Store.Roles(ctx, owner, q)
+	roles, err := s.Store.Roles(ctx, owner, q)
+	for i := range roles {
+		roles[i].Damaged = s.damaged != "" && roles[i].Name == s.damaged
+	}
+	return roles, err
 }
 
 func (s *failingStore) Write(ctx context.Context, w latchkey.Write) error {
