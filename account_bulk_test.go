@@ -412,3 +412,30 @@ func TestUnusedTokensWhileLastUsesCannotBeWritten(t *testing.T) {
 	assert.Zero(t, swept.Done)
 	verify()
 }
+
+// What an actor may end, it is asked once for all tokens that have the same rights.
+// Nobody knows those of a damaged one.
+func TestASweepTakesNoDamagedTokenForAnother(t *testing.T) {
+	w := newWorld(t)
+	_, text := w.key(latchkey.Allow(latchkey.Any).On("latchkey/*"))
+	clerk, err := w.acme.As(w.access(text))
+	w.ok(err)
+	first, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+	bad, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+	last, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+	spoil(t, w.store.Store, bad.ID)
+	swept, err := clerk.RevokeAll(w.ctx, latchkey.Selector{IDs: []string{first.ID, bad.ID, last.ID}}, "")
+	w.ok(err)
+	require.Equal(t, 2, swept.Done)
+	require.Equal(t, []string{bad.ID}, swept.RefusedIDs)
+}
+
+// A call that refuses what it was asked to do goes on where it was, when it is mended.
+func TestEditAllThatIsRefusedKeepsItsPlace(t *testing.T) {
+	w := newWorld(t)
+	for _, e := range []latchkey.Edit{{}, {AddRoles: []string{"nope"}}, {DropRoles: make([]string, 5000)}} {
+		swept, err := w.acme.EditAll(w.ctx, latchkey.Selector{All: true, After: "here"}, e, "")
+		w.is(latchkey.ErrInvalid, err)
+		require.Equal(t, latchkey.Swept{After: "here"}, swept)
+	}
+}

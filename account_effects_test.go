@@ -172,3 +172,22 @@ func TestEffectsRefuses(t *testing.T) {
 	w.is(latchkey.ErrDenied, first(actor, latchkey.Revision{}))
 	w.ok(first(w.acme, latchkey.Revision{}))
 }
+
+// More tokens than a page of the store has.
+func TestEffectsOfManyTokens(t *testing.T) {
+	w := newWorld(t)
+	base := w.role("base")
+	const n = 1003
+	for range n {
+		w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{base.ID}})
+	}
+	base.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("data")}
+	seen := map[string]bool{}
+	for e, err := range w.acme.Effects(w.ctx, latchkey.Revision{Roles: []latchkey.Role{base}}) {
+		w.ok(err)
+		require.True(t, e.Gains)
+		require.False(t, seen[e.Token.ID])
+		seen[e.Token.ID] = true
+	}
+	require.Len(t, seen, n)
+}

@@ -143,7 +143,7 @@ func (a Account) Secrets(ctx context.Context, id string) ([]LiveSecret, error) {
 			continue
 		}
 		out = append(out, LiveSecret{ID: secretID(s), Hint: s.Hint, Signing: s.Signing,
-			Newest: !s.Signing && newest != "" && secretID(s) == newest, Created: s.Created, NotAfter: s.NotAfter,
+			Newest: !s.Signing && secretID(s) == newest, Created: s.Created, NotAfter: s.NotAfter,
 			Used: s.Used, UsedFrom: s.UsedFrom})
 	}
 	return out, err

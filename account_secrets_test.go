@@ -235,6 +235,9 @@ func TestRotateEndsSigningSecrets(t *testing.T) {
 		require.NotEqual(t, old, fresh)
 		require.Equal(t, fresh, signing())
 		w.ok(signed(next.Reveal(), fresh))
+		if overlap > 0 {
+			w.ok(signed(next.Reveal(), old)) // beside the fresh one
+		}
 		w.turn(overlap)
 		w.is(latchkey.ErrSignature, signed(next.Reveal(), old))
 		w.ok(signed(next.Reveal(), fresh))

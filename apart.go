@@ -21,10 +21,7 @@ func apartOf(t *Token) (r apartRights) {
 	if r.rows.n != nil && r.rows.n.kind == nodeFault {
 		return apartRights{}
 	}
-	if len(forced) > 0 {
-		r.forced = forced
-	}
-	r.extent, r.is = extent(r.rows), true
+	r.forced, r.extent, r.is = forced, extent(r.rows), true
 	return r
 }
 

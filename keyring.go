@@ -445,8 +445,8 @@ func (k *Keyring) openText(text string) (plain string, nonce [textNonceSize]byte
 	defer w.done(len(body))
 	id, n := binary.Uvarint(body)
 	ring := k.ring()
-	i := slices.IndexFunc(ring, func(key *ringKey) bool { return uint64(key.id) == id })
-	if n <= 0 || i < 0 || len(body) < n+len(nonce) {
+	i := slices.IndexFunc(ring, func(key *ringKey) bool { return uint64(key.id) == id }) // none if n <= 0: no id is 0
+	if i < 0 || len(body) < n+len(nonce) {
 		return "", nonce, false
 	}
 	copy(w.nonce[:], body[n:])
