@@ -34,8 +34,12 @@ type served struct {
 	acme  latchkey.Account
 	faces map[string]http.Handler
 
-	admin string            // the text of a secret key
-	names *strings.Replacer // texts and ids of what deeds name
+	still *still // below store
+
+	admin   string            // the text of a secret key
+	user    string            // the text of the token that uses the Console
+	names   *strings.Replacer // texts and ids of what deeds name
+	unnamed *strings.Replacer // the other way round
 }
 
 func newServed(t *testing.T) *served {
@@ -44,14 +48,16 @@ func newServed(t *testing.T) *served {
 	ring, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("k", 32))})
 	require.NoError(t, err)
 	plain := memstore.New(&memstore.Options{Clock: clock.Now})
-	s := &served{store: &latchkeytest.Store{Store: plain}}
+	s := &served{still: &still{Store: plain}}
+	s.store = &latchkeytest.Store{Store: s.still}
 	manager := func(of latchkey.Store) *latchkey.Manager {
 		keys := latchkey.New(of, &latchkey.Options{Clock: clock.Now, Keyring: ring, CacheTokens: -1,
 			Imported: func(text string) bool { return strings.HasPrefix(text, "key-") }})
 		t.Cleanup(func() { _ = keys.Close(context.Background()) })
 		return keys
 	}
-	acme := manager(plain).For("acme")
+	first := manager(plain)
+	acme := first.For("acme")
 	named := map[string]string{}
 	role := func(r latchkey.Role) string {
 		made, err := acme.CreateRole(t.Context(), r)
@@ -74,6 +80,9 @@ func newServed(t *testing.T) *served {
 	issue("admin", latchkey.Spec{Kind: latchkey.KindSecret})
 	issue("key", latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{reader}, Permissions: every,
 		Limits: budget("", latchkey.Day)})
+	issue("looker", latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*", "latchkey/*")}})
+	issue("nobody", latchkey.Spec{Kind: latchkey.KindAPIKey})
 	issue("page", latchkey.Spec{Kind: latchkey.KindPublishable, Limits: budget(apperate.MeterCore, latchkey.Month),
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("core/*")}})
 	issue("session", latchkey.Spec{Kind: latchkey.KindSession, Permissions: every,
@@ -95,14 +104,13 @@ func newServed(t *testing.T) *served {
 		Lifetime: time.Hour})
 	require.NoError(t, err)
 	named["child"], named["access"], s.admin = child.ID, text.Reveal(), named["admin"]
-	var names []string
-	for name, of := range named {
-		names = append(names, "{"+name+"}", of)
+	var names, unnamed []string
+	for _, name := range sortedKeys(named) {
+		names, unnamed = append(names, "{"+name+"}", named[name]), append(unnamed, named[name], "{"+name+"}")
 	}
-	s.names = strings.NewReplacer(names...)
+	s.names, s.unnamed = strings.NewReplacer(names...), strings.NewReplacer(unnamed...)
 	parent.Count("api", "GET /x", 1)
-	_, err = acme.Usage(t.Context(), latchkey.UsageQuery{}) // writes it
-	require.NoError(t, err)
+	require.NoError(t, first.Close(t.Context())) // which writes it
 	s.faces = s.over(manager(s.store), clock)
 	return s
 }
@@ -138,7 +146,7 @@ func (s *served) over(keys *latchkey.Manager, clock *latchkeytest.Clock) map[str
 		"oauth": oauth.Handler(keys, &oauth.Options{Issuer: "https://api.example.com",
 			Scopes: map[string]latchkey.Permissions{"read": read}}),
 		"console": console.Handler(func(r *http.Request) (latchkey.Account, latchkey.Access, error) {
-			a, err := s.acme.Verify(r.Context(), latchkey.Presented{Secret: s.admin})
+			a, err := s.acme.Verify(r.Context(), latchkey.Presented{Secret: s.user})
 			return s.acme, a, err
 		}, &console.Options{Clock: clock.Now}),
 	}
@@ -148,13 +156,14 @@ func (s *served) over(keys *latchkey.Manager, clock *latchkeytest.Clock) map[str
 type deed struct {
 	face, method, target, body string
 	token                      string // in Authorization
+	as                         string // who uses the Console; "": a secret key
 }
 
 // deeds are requests that reach every operation of every surface which reads or writes the store. Names in braces stand
 // for what a served has.
 func deeds() (all []deed) {
 	add := func(face, method, target, body, token string) {
-		all = append(all, deed{face, method, target, body, token})
+		all = append(all, deed{face: face, method: method, target: target, body: body, token: token})
 	}
 	add("require", "GET", "/x", "", "{key}")
 	add("require", "GET", "/x", "", "{access}")
@@ -264,6 +273,10 @@ func deeds() (all []deed) {
 // send carries out a deed.
 func (s *served) send(d deed) (out *httptest.ResponseRecorder) {
 	d.target, d.body, d.token = s.names.Replace(d.target), s.names.Replace(d.body), s.names.Replace(d.token)
+	s.user = s.admin
+	if d.as != "" {
+		s.user = s.names.Replace(d.as)
+	}
 	r := httptest.NewRequest(d.method, d.target, nil)
 	if d.body != "" {
 		kind := "application/json"
