@@ -175,7 +175,7 @@ func (s *served) told(d deed, out *httptest.ResponseRecorder, whole bool) string
 			fmt.Fprintf(&b, "\n    %s: %s", name, strings.Join(h[name], " / "))
 		}
 	}
-	body := out.Body.String()
+	body := strings.ReplaceAll(out.Body.String(), "\r\n", "\n")
 	var indented strings.Builder
 	switch v := any(nil); {
 	case d.face == "console" && strings.Contains(h.Get("Content-Type"), "html"):
