@@ -3,6 +3,7 @@ package latchkey_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -584,11 +585,45 @@ func TestAuditTrailAfterPurge(t *testing.T) {
 		r = a.proven(anchor)
 		require.Equal(t, 1, r.Events)
 	}
-	// Without KeepEvents nothing says so.
+	// Without KeepEvents nothing says so, and Purge removes no event.
+	a.use(ring(t, 1))
+	a.turn(3 * time.Hour)
+	was, err := a.trail.all(a.ctx, "acme")
+	a.ok(err)
+	_, err = a.world.keys.Purge(a.ctx)
+	a.ok(err)
+	all, err := a.trail.all(a.ctx, "acme")
+	a.ok(err)
+	require.Equal(t, was, all)
 	_, err = a.world.store.Purge(a.ctx, latchkey.PurgePolicy{Now: a.now().AddDate(1, 0, 0), Events: time.Hour}, 100)
 	a.ok(err)
 	a.key(readAll())
 	require.Equal(t, []string{"missing 1-14"}, faults(a.check()))
+}
+
+// An erasure names a client by the tags of its events, under each key that is known. One under a key that is not known
+// is not named: nobody could tell that it was that client's.
+func TestEraseClientWithoutAnOldKey(t *testing.T) {
+	for _, ids := range [][]uint32{{2}, {2, 1}} {
+		a := newAudited(t, ring(t, 1))
+		who, err := a.acme.Assume(latchkey.Client{ID: "ada"}, anyOfLatchkey)
+		a.ok(err)
+		by, err := a.acme.As(who)
+		a.ok(err)
+		_, err = by.CreateRole(a.ctx, latchkey.Role{Name: "made"})
+		a.ok(err)
+		a.use(ring(t, ids...))
+		a.ok(a.acme.EraseClient(a.ctx, "ada"))
+		events, err := a.trail.all(a.ctx, "acme")
+		a.ok(err)
+		named := 0
+		for _, e := range events {
+			if e.Action == "audit.redact" {
+				named++
+			}
+		}
+		require.Equal(t, len(ids), named)
+	}
 }
 
 func TestAuditTrailAfterErase(t *testing.T) {
@@ -842,6 +877,46 @@ func TestKeepEventsIsAtLeastAnHour(t *testing.T) {
 		} else {
 			require.NotPanics(t, f)
 		}
+	}
+}
+
+// An anchor has one spelling. Another one of the same numbers is none.
+func TestAnAnchorHasOneSpelling(t *testing.T) {
+	hash := base64.RawURLEncoding.EncodeToString(make([]byte, 56))
+	sign := base64.RawURLEncoding.EncodeToString(make([]byte, 32))
+	anchor := func(owner, seq, at, key, sign string) string {
+		owner = base64.RawURLEncoding.EncodeToString([]byte(owner))
+		return strings.Join([]string{"latchkey-audit-1", owner, seq, hash, at, key, sign}, ":")
+	}
+	for text, ok := range map[string]bool{
+		anchor("acme", "7", "1", "3", sign):                                   true,
+		anchor("acme", "7", "0", "0", ""):                                     true,
+		anchor(strings.Repeat("o", 256), "7", "1", "3", sign):                 true,
+		anchor(strings.Repeat("o", 257), "7", "1", "3", sign):                 false,
+		anchor("", "7", "1", "3", sign):                                       false,
+		anchor("ac\xff", "7", "1", "3", sign):                                 false,
+		anchor("acme", "07", "1", "3", sign):                                  false,
+		anchor("acme", "0", "1", "3", sign):                                   false,
+		anchor("acme", "7", "+1", "3", sign):                                  false,
+		anchor("acme", "7", "-0", "3", sign):                                  false,
+		anchor("acme", "7", "1", "03", sign):                                  false,
+		anchor("acme", "7", "1", "0", ""):                                     false,
+		anchor("acme", "7", "0", "0", sign):                                   false,
+		anchor("acme", "7", "1", "3", ""):                                     false,
+		anchor("acme", "7", "1", "3", sign[:42]):                              false,
+		anchor("acme", "7", "1", "4294967296", sign):                          false,
+		anchor("acme", "7", "1", "3", sign) + ":":                             false,
+		" " + anchor("acme", "7", "1", "3", sign):                             false,
+		strings.Replace(anchor("acme", "7", "1", "3", sign), "-1:", "-2:", 1): false,
+	} {
+		a, err := latchkey.ParseAuditAnchor(text)
+		if ok {
+			require.NoError(t, err, text)
+			require.Equal(t, text, a.String())
+			continue
+		}
+		require.ErrorIs(t, err, latchkey.ErrInvalid, text)
+		require.Zero(t, a, text)
 	}
 }
 

@@ -80,6 +80,7 @@ func TestExportClient(t *testing.T) {
 	}
 	// Three updates, a revocation and a deletion; usage of three tokens.
 	require.Equal(t, map[string]int{"client": 1, "token": 2, "usage": 3, "event": 5}, members)
+	require.Equal(t, 3, strings.Count(out.String(), `"client_id":"ada-7"`), out.String())
 	require.Contains(t, out.String(), ada[0].ID)
 	require.NotContains(t, out.String(), "bob-8")
 	require.NotContains(t, out.String(), "Robert Kahn")
@@ -181,6 +182,36 @@ func TestEraseClientEndsItsTokens(t *testing.T) {
 }
 
 // An actor needs the right for the client and for each of its tokens, and erases nothing without.
+// A token that goes while its client is erased, with its parent or by itself, stops nothing.
+func TestEraseClientBesideADeletion(t *testing.T) {
+	for _, others := range []int{0, 2} {
+		w := newHalfway(t)
+		host := w.keys.For("acme")
+		for range others {
+			_, _, err := host.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Client: latchkey.Client{ID: "9"}})
+			require.NoError(t, err)
+		}
+		lone, _, err := host.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Client: latchkey.Client{ID: "9"}})
+		require.NoError(t, err)
+		gone := false
+		w.store.Fail(func(call string) error {
+			if call == "Load" && !gone {
+				gone = true
+				_, err := w.plain.Load(t.Context(), "acme", lone.ID)
+				require.NoError(t, err, "it was listed")
+				require.NoError(t, latchkey.New(w.plain, &latchkey.Options{Clock: w.now}).For("acme").
+					Delete(t.Context(), lone.ID))
+			}
+			return nil
+		})
+		require.NoError(t, host.EraseClient(t.Context(), "9"))
+		require.True(t, gone)
+		left, err := host.TokensPage(t.Context(), latchkey.TokenQuery{Client: "9"})
+		require.NoError(t, err)
+		require.Empty(t, left.Items)
+	}
+}
+
 func TestEraseClientAsAnActor(t *testing.T) {
 	for _, missing := range []string{"client", "token", "what the tokens may do", ""} {
 		w, _, _ := clients(t)

@@ -92,7 +92,7 @@ func (a Account) EditAll(ctx context.Context, s Selector, e Edit, reason string)
 
 // isOfOneToken reports whether an error is about one token, so that a sweep can go on.
 func isOfOneToken(err error) bool {
-	return errors.Is(err, ErrDenied) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooMany) || isDamaged(err)
+	return errors.Is(err, ErrDenied) || errors.Is(err, ErrInvalid) || isDamaged(err)
 }
 
 // editOne edits a token. It returns errUnchanged if nothing changes. What time it is is asked for each: a sweep takes

@@ -1176,6 +1176,26 @@ func spoil(t *testing.T, s latchkey.Store, id string) {
 	require.NoError(t, err)
 }
 
+// An actor that ends may take rights from a token that lasts, and give it none.
+func TestAnActorThatEndsTakesRightsOnly(t *testing.T) {
+	w := newWorld(t)
+	on := func(of ...latchkey.Pattern) latchkey.Permissions {
+		return latchkey.Permissions{latchkey.Allow(latchkey.Any).On(of...)}
+	}
+	lasting, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: on("a", "b")})
+	_, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: on("*", "latchkey/*"),
+		Validity: latchkey.Validity{NotAfter: w.now().Add(time.Hour)}})
+	as := mustAs(w, w.access(text))
+	set := func(p latchkey.Permissions) error {
+		return second(as.Update(w.ctx, lasting.ID, func(t *latchkey.Token) error { t.Permissions = p; return nil }))
+	}
+	w.ok(set(on("a")))
+	w.is(latchkey.ErrDenied, set(on("a", "b")))
+	w.is(latchkey.ErrDenied, set(on("c")))
+	w.ok(set(nil))
+	w.is(latchkey.ErrDenied, set(on("a")))
+}
+
 // A damaged record may have allowed anything: only an actor that may do everything may change it.
 func TestOnlyFullRightsEndADamagedRecord(t *testing.T) {
 	for _, c := range []struct {

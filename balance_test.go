@@ -106,6 +106,7 @@ func TestBalancesForAnActor(t *testing.T) {
 		{[]latchkey.Pattern{"latchkey/token/*"}, child.ID, []string{child.ID, parent.ID}},
 		{[]latchkey.Pattern{token(parent.ID)}, child.ID, nil},
 		{[]latchkey.Pattern{"latchkey/owner"}, child.ID, nil},
+		{[]latchkey.Pattern{"latchkey/owner"}, "", []string{""}},
 		{[]latchkey.Pattern{"latchkey/*"}, "0198c2a5-7b1e-7c3d-8f00-5a1b2c3d4e5f", nil},
 	} {
 		_, text := w.key(latchkey.Allow(latchkey.Read).On(c.may...))

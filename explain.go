@@ -143,9 +143,7 @@ func (p *policy) explainLayers(e *Explanation, q *question) {
 	case at < 0: // pairs of some and some cannot make all, nor can all and all make some, unless values disagree
 		at = slices.Index(verdicts, slices.Min(verdicts))
 	case whole == verdictAll:
-		if i := slices.IndexFunc(e.Layers, func(l ExplainedLayer) bool { return !l.Full }); i >= 0 {
-			at = i
-		}
+		at = max(0, slices.IndexFunc(e.Layers, func(l ExplainedLayer) bool { return !l.Full }))
 	}
 	e.Decided = e.Layers[at].Name
 	e.Reason = e.Layers[at].reason(whole)

@@ -35,6 +35,24 @@ func TestNewPanicsOnInvalidOptions(t *testing.T) {
 }
 
 // Validate returns what New panics on.
+// An owner's id is 1 to 256 bytes of valid UTF-8 without NUL. Tenant returns an error for another text, and For panics.
+func TestTenantTakesAnOwnersID(t *testing.T) {
+	keys := latchkey.New(memstore.New(nil), nil)
+	for owner, ok := range map[string]bool{"a": true, strings.Repeat("o", 256): true, "über acme": true,
+		"": false, strings.Repeat("o", 257): false, "a\x00b": false, "a\xff": false} {
+		a, err := keys.Tenant(owner)
+		if !ok {
+			require.ErrorIs(t, err, latchkey.ErrInvalid)
+			require.Zero(t, a)
+			require.Panics(t, func() { keys.For(owner) })
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, owner, a.Owner())
+		require.Equal(t, keys.For(owner), a)
+	}
+}
+
 func TestOptionsValidate(t *testing.T) {
 	assert.NoError(t, (*latchkey.Options)(nil).Validate())
 	assert.NoError(t, (&latchkey.Options{}).Validate())

@@ -1,6 +1,8 @@
 package latchkey
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,4 +65,41 @@ func TestRulesOfMalformedJSON(t *testing.T) {
 		require.ErrorIs(t, r.UnmarshalJSON([]byte(text)), ErrInvalid, text)
 		require.Equal(t, Rule{}, r, text)
 	}
+}
+
+func TestFoldName(t *testing.T) {
+	for name, want := range map[string]string{"": "", "a": "A", "A b": "A B", "a  b": "A B", "a\t\u00a0b": "A B",
+		"a b c": "A B C", " a  b  c ": " A B C ", "   ": " "} {
+		require.Equal(t, want, foldName(name), "%q", name)
+	}
+}
+
+func TestAttributeNames(t *testing.T) {
+	for name, ok := range map[string]bool{"a": true, strings.Repeat("a", 64): true, strings.Repeat("ü", 32): true,
+		"": false, strings.Repeat("a", 65): false, "a\x00": false, "\xff": false} {
+		require.Equal(t, ok, checkAttributeName(name) == "", "%q: %s", name, checkAttributeName(name))
+	}
+}
+
+// A feed whose first pages hold nothing is read on, whichever of them has something at last.
+func TestListingsOfFeedsReadOn(t *testing.T) {
+	m := New(&failingStore{}, nil)
+	pages := map[string][]Token{"": nil, "1": nil, "2": {{ID: "a"}}, "3": nil, "4": {{ID: "b"}, {ID: "c"}}, "5": nil}
+	var got []string
+	reads := 0
+	for tok, err := range m.ofAllFeeds(t.Context(), func(a, b Token) int { return strings.Compare(a.ID, b.ID) },
+		func(_ FeedID, after string, first bool) ([]Token, string, error) {
+			reads++
+			require.Equal(t, after == "", first)
+			next := strconv.Itoa(reads)
+			if reads == len(pages) {
+				next = ""
+			}
+			return pages[after], next, nil
+		}) {
+		require.NoError(t, err)
+		got = append(got, tok.ID)
+	}
+	require.Equal(t, []string{"a", "b", "c"}, got)
+	require.Equal(t, len(pages), reads)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/latchkeytest"
 )
 
 func ringOf(t *testing.T, ids ...uint32) *latchkey.Keyring {
@@ -253,6 +254,40 @@ type secretWrites struct {
 func (s *secretWrites) Write(ctx context.Context, w latchkey.Write) error {
 	s.sizes = append(s.sizes, len(w.Secrets))
 	return s.Store.Write(ctx, w)
+}
+
+// What another process changed meanwhile is tried one by one. A store that is lost then is an error, not a change.
+func TestRekeyIsInterrupted(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		w := newWorld(t)
+		old := w.keeper(ringOf(t, 1))
+		for range 3 {
+			_, _, err := old.For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			w.ok(err)
+		}
+		writes := 0
+		s := &latchkeytest.Store{Store: w.store}
+		s.Fail(func(call string) error {
+			if call == "Write" {
+				if writes++; writes == 1 {
+					return latchkey.ErrConflict
+				} else if writes == 3 && lost {
+					return latchkey.ErrUnavailable
+				}
+			}
+			return nil
+		})
+		o := w.options()
+		o.Keyring = ringOf(t, 2, 1)
+		moved, _, err := latchkey.New(s, &o).Rekey(w.ctx)
+		if lost {
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			require.Equal(t, 3, writes)
+			continue
+		}
+		w.ok(err)
+		require.Equal(t, []int{3, 4}, []int{moved, writes})
+	}
 }
 
 // Rekey writes a hundred secrets of an owner at once, no more, and never those of two owners.

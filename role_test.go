@@ -4,10 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -48,77 +49,94 @@ func TestRoleValidate(t *testing.T) {
 	require.NoError(t, good.Validate(), "the clones were edited, not the role")
 }
 
-func TestClonesShareNothing(t *testing.T) {
-	extra, prefix := json.RawMessage(`{}`), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	r := Role{Inherits: []string{"a"}, Permissions: Permissions{Allow(Read).On("a")}, Extra: extra}
-	c := r.Clone()
-	require.Equal(t, r, c)
-	c.Inherits[0], c.Permissions[0], c.Extra[0] = "b", Rule{}, 'x'
-	require.Equal(t, Role{Inherits: []string{"a"}, Permissions: Permissions{Allow(Read).On("a")},
-		Extra: json.RawMessage(`{}`)}, r)
-
-	tok := func() Token {
-		return Token{ID: "t", Rows: []Condition{inEU}, Forced: Values{"a": int64(1)}, Settings: Settings{
-			Roles: []string{"a"}, Permissions: Permissions{Allow(Read).On("a")}, Extra: json.RawMessage(`{}`),
-			Restrictions: Restrictions{Domains: []string{"a"}, Addresses: append([]netip.Prefix{}, prefix...),
-				MintFrom: append([]netip.Prefix{}, prefix...)}}}
+// filled sets every exported field of a record to something, lists and maps too. Rules and conditions are immutable.
+func filled(v reflect.Value) {
+	switch v.Interface().(type) {
+	case Rule:
+		v.Set(reflect.ValueOf(Allow(Read).On("a")))
+		return
+	case Condition:
+		v.Set(reflect.ValueOf(inEU))
+		return
+	case time.Time:
+		v.Set(reflect.ValueOf(time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)))
+		return
+	case netip.Prefix:
+		v.Set(reflect.ValueOf(netip.MustParsePrefix("10.0.0.0/8")))
+		return
 	}
-	orig := tok()
-	k := orig.Clone()
-	require.Equal(t, orig, k)
-	k.Rows[0], k.Forced["a"], k.Roles[0], k.Permissions[0], k.Extra[0] = Condition{}, 2, "b", Rule{}, 'x'
-	k.Restrictions.Domains[0], k.Restrictions.Addresses[0], k.Restrictions.MintFrom[0] = "b",
-		netip.Prefix{}, netip.Prefix{}
-	require.Equal(t, tok(), orig)
-
-	o := Owner{Boundary: Permissions{Allow(Read).On("a")}, Extra: []byte("{}")}
-	d := o.Clone()
-	require.Equal(t, o, d)
-	d.Boundary[0], d.Extra[0] = Rule{}, 'x'
-	require.Equal(t, Owner{Boundary: Permissions{Allow(Read).On("a")}, Extra: []byte("{}")}, o)
-	require.Nil(t, Owner{}.Clone().Boundary)
-	require.NotNil(t, Owner{Boundary: Permissions{}}.Clone().Boundary, "an empty boundary stays one")
-
-	r = Role{Boundary: Permissions{Allow(Read).On("a")}}
-	c = r.Clone()
-	c.Boundary[0] = Rule{}
-	require.Equal(t, Role{Boundary: Permissions{Allow(Read).On("a")}}, r)
-	require.Nil(t, Role{}.Clone().Boundary)
-	require.NotNil(t, Role{Boundary: Permissions{}}.Clone().Boundary, "an empty boundary stays one")
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				filled(v.Field(i))
+			}
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			filled(v.Index(i))
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		value := reflect.New(v.Type().Elem()).Elem()
+		filled(value)
+		v.SetMapIndex(reflect.ValueOf("a").Convert(v.Type().Key()), value)
+	case reflect.Interface:
+		v.Set(reflect.ValueOf([]string{"a"})) // a list among attributes
+	case reflect.String:
+		v.SetString("a")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Uint8, reflect.Uint64:
+		v.SetUint(1)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(1)
+	default:
+		panic(v.Type())
+	}
 }
 
-func TestCloneSharesNothing(t *testing.T) {
-	token := func() Token {
-		return Token{
-			Settings: Settings{
-				Roles: []string{"r"}, Permissions: Permissions{Allow(Read).On("*")}, Extra: json.RawMessage("1"),
-				Restrictions: Restrictions{
-					Domains: []string{"d"}, Addresses: []netip.Prefix{netip.MustParsePrefix("::/0")},
-					MintFrom: []netip.Prefix{netip.MustParsePrefix("::/1")},
-				},
-			},
-			Rows: []Condition{AllRows}, Forced: Values{"a": "b"},
+// emptied takes what is in the lists and maps of a record out of them.
+func emptied(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				emptied(v.Field(i))
+			}
 		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			emptied(v.Index(i))
+			v.Index(i).SetZero()
+		}
+	case reflect.Map:
+		v.Clear()
 	}
-	x := token()
-	y := x.Clone()
-	y.Roles[0], y.Permissions[0], y.Extra[0], y.Restrictions.Domains[0] = "", Rule{}, '2', ""
-	y.Restrictions.Addresses[0], y.Restrictions.MintFrom[0], y.Rows[0] = netip.Prefix{}, netip.Prefix{}, Condition{}
-	y.Forced["a"] = "c"
-	assert.Equal(t, token(), x)
+}
 
-	role := func() Role {
-		return Role{Inherits: []string{"r"}, Permissions: Permissions{Allow(Read).On("*")}, Extra: json.RawMessage("1")}
-	}
-	r := role()
-	s := r.Clone()
-	s.Inherits[0], s.Permissions[0], s.Extra[0] = "", Rule{}, '2'
-	assert.Equal(t, role(), r)
+// A clone shares nothing with its record that either can change, whichever field it is.
+func TestClonesShareNothing(t *testing.T) {
+	clonesShareNothing(t, Token.Clone)
+	clonesShareNothing(t, Role.Clone)
+	clonesShareNothing(t, Owner.Clone)
 
-	o := Owner{Boundary: Permissions{Allow(Read).On("*")}, Extra: []byte("1")}
-	p := o.Clone()
-	p.Boundary[0], p.Extra[0] = Rule{}, '2'
-	assert.Equal(t, Owner{Boundary: Permissions{Allow(Read).On("*")}, Extra: []byte("1")}, o)
-	assert.Nil(t, Owner{}.Clone().Boundary)
-	assert.NotNil(t, Owner{Boundary: Permissions{}}.Clone().Boundary, "allowing nothing must not become no limit")
+	require.Nil(t, Owner{}.Clone().Boundary)
+	require.NotNil(t, Owner{Boundary: Permissions{}}.Clone().Boundary, "allowing nothing must not become no limit")
+	require.Nil(t, Role{}.Clone().Boundary)
+	require.NotNil(t, Role{Boundary: Permissions{}}.Clone().Boundary, "allowing nothing must not become no limit")
+}
+
+func clonesShareNothing[T any](t *testing.T, clone func(T) T) {
+	t.Helper()
+	var record, want T
+	filled(reflect.ValueOf(&record).Elem())
+	filled(reflect.ValueOf(&want).Elem())
+	require.Equal(t, want, record)
+	c := clone(record)
+	require.Equal(t, want, c)
+	emptied(reflect.ValueOf(&record).Elem())
+	require.NotEqual(t, want, record)
+	require.Equal(t, want, c)
 }

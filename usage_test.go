@@ -449,6 +449,7 @@ func TestCounterCountsAsCountDoes(t *testing.T) {
 		add(1, -1)
 		add(1, 1, -1)
 		add(1, math.MaxInt64, 1)
+		a.Counter("nothing", "").Add(0)
 		rows, err := w.acme.Usage(w.ctx, latchkey.UsageQuery{By: []string{"token", "client", "meter", "endpoint", "day"}})
 		w.ok(err)
 		require.Len(t, rows, 1)

@@ -59,6 +59,15 @@ func TestMassAssignment(t *testing.T) {
 }
 
 // Each member of each body takes what the document says, and nothing of another type. The refusal names the member.
+// Of several faults of a query the same one is told each time: that of the first name.
+func TestTheSameFaultIsTold(t *testing.T) {
+	h := newHouse(t, setup{})
+	for range 40 {
+		p := h.do("GET", "/tokens?zz=1&limit=0&kind=x&state=y&order=z", "").refused(400, "bad-request")
+		require.Equal(t, "kind", p.Field)
+	}
+}
+
 func TestWrongTypes(t *testing.T) {
 	h := newHouse(t, setup{})
 	values := []string{`true`, `7`, `1.5`, `"x"`, `[]`, `[7]`, `{}`, `{"x":7}`, `null`}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -49,7 +50,8 @@ func readQuery(raw string, known []parameter, ignore []string) (query, error) {
 		return nil, httpadapter.BadRequest("malformed query")
 	}
 	q := query{}
-	for name, v := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) { // so that the same query gets the same error
+		v := values[name]
 		if slices.Contains(ignore, name) {
 			continue // the credential, which was read
 		}

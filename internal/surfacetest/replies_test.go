@@ -23,10 +23,10 @@ import (
 	"github.com/latchkey-go/latchkey"
 )
 
-// still is a store to which nothing is written behind a request, and whose role cannot be read when it is damaged.
+// still is a store to which nothing is written behind a request, and of which a record can be damaged.
 type still struct {
 	latchkey.Store
-	damaged string // the id of a role; "": none
+	damaged string // the id of a role, or of the owner when its record is asked for by itself; "": none
 	changed bool   // something was written
 }
 
@@ -56,6 +56,15 @@ func (s *still) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) (
 		s.spoil(&list[i])
 	}
 	return list, err
+}
+
+func (s *still) Owner(ctx context.Context, id string) (latchkey.Owner, error) {
+	o, err := s.Store.Owner(ctx, id)
+	if err == nil && s.damaged == id {
+		o = latchkey.Owner{ID: id, Version: o.Version, Damaged: true}
+		err = &latchkey.DamagedError{Kind: latchkey.ChangedOwner, Owner: id, ID: id}
+	}
+	return o, err
 }
 
 func (s *still) spoil(r *latchkey.Role) bool {
@@ -96,6 +105,7 @@ func conditions() map[string]func(t *testing.T, s *served) {
 			require.NoError(t, s.still.Write(t.Context(), latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: "acme",
 				At: time.Now(), Tokens: []latchkey.Token{f.Token}}))
 		},
+		"record damaged":   func(_ *testing.T, s *served) { s.still.damaged = "acme" },
 		"heir damaged":     func(_ *testing.T, s *served) { s.still.damaged = s.names.Replace("{heir}") },
 		"cms role damaged": func(_ *testing.T, s *served) { s.still.damaged = s.names.Replace("{cms}") },
 	}
@@ -159,6 +169,7 @@ var (
 	hashes      = regexp.MustCompile(`\b[0-9A-Za-z+/]{40,}={0,2}`)
 	etags       = regexp.MustCompile(`\.[0-9A-Za-z_-]{12}"`)
 	errorIDs    = regexp.MustCompile(`("id": ?)"[0-9a-f]{6}"`) // of datocms
+	cursors     = regexp.MustCompile(`("next": ?"|after=|before=)[0-9A-Za-z_%-]{8,}`)
 	requests    = regexp.MustCompile(`Id: [0-9a-f]{32}`)
 	hints       = regexp.MustCompile(`\b[a-z]{2}_[0-9A-Za-z]{2,5}…[0-9A-Za-z]{3,5}\b`)
 	tags        = regexp.MustCompile(`(?s)<(?:script|style|svg)\b.*?</(?:script|style|svg)>|<[^>]*>`)
@@ -197,6 +208,7 @@ func (s *served) told(d deed, out *httptest.ResponseRecorder, whole bool) string
 	text = hashes.ReplaceAllString(secretTexts.ReplaceAllString(text, "SECRET"), "HASH")
 	text = etags.ReplaceAllString(text, `.DIGEST"`)
 	text = errorIDs.ReplaceAllString(text, `$1"NUMBER"`)
+	text = cursors.ReplaceAllString(text, "${1}CURSOR")
 	text = requests.ReplaceAllString(text, `Id: NUMBER`)
 	text = hints.ReplaceAllString(text, "HINT")
 	most := 300
@@ -233,7 +245,7 @@ func TestRepliesToEveryRequest(t *testing.T) {
 		want[name] = lines
 	}
 	all, written := map[string]deed{}, []string{}
-	for _, d := range deeds() {
+	for _, d := range append(deeds(), refused()...) {
 		all[strings.Join(strings.Fields(fmt.Sprint(d.face, " ", d.method, " ", d.target, " ", d.body)), " ")] = d
 	}
 	names := make([]string, 0, len(all))
@@ -256,6 +268,83 @@ func TestRepliesToEveryRequest(t *testing.T) {
 	} else {
 		require.Len(t, want, len(all))
 	}
+}
+
+// refused are requests that are refused for what they say, or say more than those of deeds.
+func refused() (all []deed) {
+	add := func(face, method, target, body, token string) {
+		all = append(all, deed{face: face, method: method, target: target, body: body, token: token})
+	}
+	for _, target := range []string{"/usage?from=2030-13-01", "/usage?from=2030-01-01&to=2030-01-02&by=token&by=day",
+		"/usage?by=colour", "/events?limit=2", "/events?from=2030-01-02T12:00:00Z&reverse=true&limit=1",
+		"/events?from=noon", "/tokens?limit=0", "/tokens?limit=2&order=name", "/tokens?after=x", "/tokens?kind=key",
+		"/tokens?role=reader", "/tokens?state=active&state=revoked", "/me/credits", "/roles?inherits=reader",
+		"/who?action=read", "/tokens/{key id}?" + strings.Repeat("x", 9000), "/" + strings.Repeat("x", 9000), "/nothing"} {
+		add("api", "GET", target, "", "{admin}")
+	}
+	for _, body := range []string{`{"kind":"access"}`, `{"kind":"api_key","name":"` + strings.Repeat("n", 257) + `"}`,
+		`{"kind":"api_key","roles":["raeder"]}`, `{"kind":"api_key","permissions":[{"allow":["read"],"on":["a//b"]}]}`,
+		`{"kind":"api_key","permissions":[{"allow":["latchkey:give"],"on":["*"]}]}`, `{"kind":7}`, `{"kind":null}`, `[]`,
+		`{"kind":"api_key","kind":"secret"}`, `{"kind":"api_key","validity":{"not_after":"2029-01-01T00:00:00Z"}}`} {
+		add("api", "POST", "/tokens", body, "{admin}")
+	}
+	for _, body := range []string{`{"policy":{"tokens":5}}`, `{"boundary":null}`, `{"version":9}`, `{"extra":null}`} {
+		add("api", "PATCH", "/owner", body, "{admin}")
+	}
+	for _, body := range []string{`{"id":"x"}`, `{"roles":null,"permissions":null}`, `{"disabled":"yes"}`, `{}`,
+		`{"limits":{"rate":{"count":5,"per":1000000000}}}`} {
+		add("api", "PATCH", "/tokens/{key id}", body, "{admin}")
+	}
+	add("api", "DELETE", "/roles/{reader}", "", "{admin}")
+	add("api", "POST", "/roles", `{"name":"reader"}`, "{admin}")
+	add("api", "POST", "/tokens/revoke", `{}`, "{admin}")
+	add("api", "POST", "/tokens/find", `{"secret":"nothing of the kind"}`, "{admin}")
+	add("api", "POST", "/me/tokens", `{"lifetime":60000000000,"roles":["heir"]}`, "{key}")
+	add("api", "POST", "/me/tokens", `{"lifetime":-1}`, "{key}")
+	for _, body := range []string{`{}`, `{"subject":{"type":"token"}}`, `7`,
+		`{"subject":{"type":"x","id":"1"},"action":{"name":"read"},"resource":{"type":"data","id":"x"}}`,
+		`{"subject":{"type":"client","id":"7"},"action":{"name":""},"resource":{"type":"data","id":"x"}}`,
+		`{"subject":{"type":"client","id":"7"},"action":{"name":"read"},"resource":{"type":"none","id":"x"}}`} {
+		add("authzen", "POST", "/access/v1/evaluation", body, "{key}")
+		add("authzen", "POST", "/access/v1/search/action", body, "{key}")
+	}
+	add("authzen", "POST", "/access/v1/evaluations", `{"subject":{"type":"client","id":"7"},"action":{"name":"read"},
+		"evaluations":[{"resource":{"type":"data","id":"x"}},{"resource":{"type":"none","id":"x"}},{}]}`, "{key}")
+	for _, target := range []string{"usage/rules", "usage/alerts", "usage/rule-records", "usage/messages", "nothing"} {
+		add("apperate", "GET", "/v1/account/"+target+"?token={admin}", "", "")
+	}
+	add("apperate", "GET", "/v1/status", "", "")
+	add("apperate", "GET", "/v1/nothing?token={page}", "", "")
+	for _, form := range []string{"conditions=x", "duration=1", "duration=-1h", "role=", "role=none", "clientId=",
+		"roles%5B%5D=reader&role=heir", "zz=1"} {
+		add("cloudtables", "POST", "/api/1/access", form+"&key={key}", "")
+	}
+	for _, body := range []string{`{"data":{"type":"role","attributes":{"name":"reader"}}}`, `{"data":7}`, `{}`,
+		`{"data":{"type":"role","attributes":{}}}`, `{"data":{"type":"x","attributes":{"name":"n"}}}`,
+		`{"data":{"type":"role","attributes":{"name":"n","positive_item_type_permissions":[{}]}}}`} {
+		add("datocms", "POST", "/roles", body, "{editor}")
+	}
+	for _, target := range []string{"/access_tokens?page%5Blimit%5D=1", "/access_tokens/0", "/nothing", "/roles?x=1"} {
+		add("datocms", "GET", target, "", "{editor}")
+	}
+	for _, cmd := range []string{"access.get&token_id=0", "access.get", "access.add", "access.add&name=&extra=7",
+		"access.update&token_id={app id}", "access.update&token_id={app id}&meta=7", "access.nothing", "",
+		"access.add&name=a&extra=%7B%22db%22%3A%5B%7B%7D%5D%7D"} {
+		add("webforce", "POST", "/api", "auth_token={session}&cmd="+cmd, "")
+	}
+	const client = "&client_id={key id}&client_secret={key}"
+	for _, body := range []string{"grant_type=password", "", "grant_type=client_credentials&scope=none",
+		"grant_type=client_credentials&scope=read&resource=https://other.example.com",
+		"grant_type=client_credentials&scope=read&scope=read"} {
+		add("oauth", "POST", "/oauth/token", body+client, "")
+	}
+	add("oauth", "GET", "/.well-known/oauth-authorization-server", "", "")
+	for _, target := range []string{"/nothing", "/token/0", "/role/0", "/token/{key id}/nothing", "/usage?from=x",
+		"/?state=x", "/usage?from=2030-01-01&to=2030-01-31&by=client", "/audit?object={key id}",
+		"/?kind=secret&order=name", "/?client=c1"} {
+		add("console", "GET", target, "", "")
+	}
+	return all
 }
 
 // repliesTo writes the replies to a deed. Those that are the same share a line.
