@@ -80,7 +80,8 @@ func TestTemplate(t *testing.T) {
 				require.Empty(t, got)
 				require.Equal(t, "id", ProblemOf(err).Field)
 			case lost:
-				require.ErrorContains(t, err, fmt.Sprintf("the route %q has no value for the wildcard", tt.route))
+				require.ErrorContains(t, err, fmt.Sprintf("resource %q: the route %q has no value for the wildcard",
+					tt.template, tt.route))
 				require.Empty(t, got)
 				require.Equal(t, 500, ProblemOf(err).Status)
 			default:

@@ -25,6 +25,8 @@ func TestTokenFromItsIssueToItsEnd(t *testing.T) {
 	tag := got.Header().Get("ETag")
 	require.Equal(t, tag, made.Header().Get("ETag"))
 	require.Equal(t, 304, w.do("GET", "/tokens/"+id, nil, "If-None-Match", tag).Code)
+	malformed := strings.Trim(tag, `"`)
+	require.Equal(t, 200, w.do("GET", "/tokens/"+id, nil, "If-None-Match", malformed).Code, "as if there were none")
 
 	w.as(body["secret"].(string), "GET", "/tokens", nil).ok(200)
 	used := w.do("GET", "/tokens/"+id, nil, "If-None-Match", tag)

@@ -645,6 +645,12 @@ func TestNew(t *testing.T) {
 			o.From, o.PathPrefix = forward.Envoy,
 				"auth"
 		},
+		`PathPrefix "/a//b"`: func(_ *forward.Route, o *forward.Options) {
+			o.From, o.PathPrefix = forward.Envoy, "/a//b"
+		},
+		`PathPrefix "/a%20b"`: func(_ *forward.Route, o *forward.Options) {
+			o.From, o.PathPrefix = forward.Envoy, "/a%20b"
+		},
 		"with a hyphen at the end":       func(_ *forward.Route, o *forward.Options) { o.Headers = "Latchkey" },
 		"use letters, digits":            func(_ *forward.Route, o *forward.Options) { o.Headers = "Latch_key-" },
 		"use letters":                    func(_ *forward.Route, o *forward.Options) { o.Headers = "-" },

@@ -259,6 +259,8 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 		switch id {
 		case "nil":
 			return nil, nil
+		case "Az-_09":
+			return github.keys(ctx, "current")
 		case "p384":
 			return &p384.PublicKey, nil
 		case "down":
@@ -314,6 +316,9 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 			assert.True(t, works(kit.Manager, text), "nothing was done")
 		})
 	}
+	named := github.request(body(t, "of nobody"))
+	set("Github-Public-Key-Identifier", "Az-_09")(named)
+	assert.Equal(t, 200, answer(h, named).Code, "what a key may be called")
 	w := answer(h, github.request(`[{"token":"`+text+`","later":{"member":1}}]`))
 	assert.Equal(t, 200, w.Code, "members that GitHub may add are ignored")
 	assert.False(t, works(kit.Manager, text))

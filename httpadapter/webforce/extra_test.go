@@ -219,6 +219,19 @@ func TestBadExtraMakesNothing(t *testing.T) {
 }
 
 // A value in brackets means the same as JSON, and is shown as JSON in which every scalar is a text.
+// Lists of extra are lists: anything else is refused, and gives no right.
+func TestListsOfExtra(t *testing.T) {
+	for _, text := range []string{`{"db_permissions":null}`, `{"db_permissions":7}`, `{"db_permissions":{}}`,
+		`{"db_permissions":"x"}`, `{"db_permissions":[7]}`, `{"db_permissions":[null]}`, `{"db_permissions":[[]]}`} {
+		x, err := compileExtra(json.RawMessage(text), Overlay(0), false)
+		require.Error(t, err, text)
+		require.Empty(t, x.permissions, text)
+	}
+	x, err := compileExtra(json.RawMessage(`{"db_permissions":[]}`), Overlay(0), false)
+	require.NoError(t, err)
+	require.Empty(t, x.permissions)
+}
+
 func TestBrackets(t *testing.T) {
 	const one = `{"db_permissions":[{"databases":["7","8"],"permissions":{"get":"1","add":"0"}}],"stock_images":"1"}`
 	for name, tt := range map[string]struct{ pairs, want string }{

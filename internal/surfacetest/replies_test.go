@@ -87,6 +87,12 @@ func conditions() map[string]func(t *testing.T, s *served) {
 		"owner disabled": func(t *testing.T, s *served) {
 			require.NoError(t, s.acme.Configure(t.Context(), func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
 		},
+		"a policy of kinds": func(t *testing.T, s *served) {
+			require.NoError(t, s.acme.Configure(t.Context(), func(o *latchkey.Owner) error {
+				o.Policy.Kinds = []latchkey.Kind{latchkey.KindPublishable}
+				return nil
+			}))
+		},
 		"spare and heirs deleted": func(t *testing.T, s *served) {
 			require.NoError(t, s.acme.Delete(t.Context(), s.names.Replace("{spare id}")))
 			for _, role := range []string{"{heir}", "{cms heir}", "{spare role}"} {

@@ -1,0 +1,67 @@
+package datocms
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestIDs(t *testing.T) {
+	for id, ok := range map[string]bool{"1": true, strings.Repeat("x", 64): true, "": false,
+		strings.Repeat("x", 65): false, "a\x00": false} {
+		require.Equal(t, ok, validID(id), "%q", id)
+	}
+}
+
+// A list has at most as many items as it may have, and a link has an id and a type of its kind.
+func TestPartsOfABody(t *testing.T) {
+	for n, ok := range map[int]bool{0: true, 4: true, 5: true, 6: false} {
+		c := &checker{}
+		got := c.list(json.RawMessage("["+strings.TrimSuffix(strings.Repeat("1,", n), ",")+"]"), "#", 5)
+		require.Equal(t, ok, c.err() == nil, n)
+		if ok {
+			require.Len(t, got, n)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"id":"7","type":"role"}`: "7", `{"id":"7"}`: "", `{"type":"role"}`: "", `{"id":null,"type":"role"}`: "",
+		`{"id":"7","type":"x"}`: "", `{"id":"","type":"role"}`: "", `{"id":7,"type":"role"}`: "", `null`: "", `[]`: "",
+		`{"id":"7","type":"role","x":1}`: "",
+	} {
+		c := &checker{}
+		got := c.link(json.RawMessage(text), "#/data", "role")
+		if want == "" {
+			require.Error(t, c.err(), text)
+			continue
+		}
+		require.NoError(t, c.err(), text)
+		require.Equal(t, want, got)
+	}
+}
+
+// The forms of a delivery path: the primary environment or a sandbox, published or with drafts.
+func TestFormsOfADeliveryPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"":                           "[] false true",
+		"/preview":                   "[] true true",
+		"/environments/main":         "[main] false true",
+		"/environments/preview":      "[preview] false true",
+		"/environments/main/preview": "[main] true true",
+		"environments/main":          "[main] false true",
+		"environments/main/preview":  "[main] true true",
+		"/environments":              "[] false false",
+		"/environments/main/x":       "[] false false",
+		"/environments/a/b/preview":  "[] false false",
+		"/Environments/main":         "[] false false",
+		"/Preview":                   "[] false false",
+		"/environments/main/PREVIEW": "[] false false",
+		"/../preview":                "[] false false",
+		"/./environments/main":       "[] false false",
+	} {
+		environment, drafts, ok := deliveryFormOf(strings.Split(path, "/"))
+		require.Equal(t, want, fmt.Sprint(environment, drafts, ok), path)
+	}
+}
