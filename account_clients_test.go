@@ -212,6 +212,45 @@ func TestEraseClientBesideADeletion(t *testing.T) {
 	}
 }
 
+// A token that goes while a sweep is under way is passed over, and the sweep goes on.
+func TestSweepsBesideADeletion(t *testing.T) {
+	sweeps := map[string]func(latchkey.Account, latchkey.Selector) (latchkey.Swept, error){
+		"EditAll": func(a latchkey.Account, s latchkey.Selector) (latchkey.Swept, error) {
+			return a.EditAll(t.Context(), s, latchkey.Edit{AddRoles: []string{"reader"}}, "")
+		},
+		"DisableAll": func(a latchkey.Account, s latchkey.Selector) (latchkey.Swept, error) {
+			return a.DisableAll(t.Context(), s, "")
+		},
+		"RevokeAll": func(a latchkey.Account, s latchkey.Selector) (latchkey.Swept, error) {
+			return a.RevokeAll(t.Context(), s, "")
+		},
+	}
+	for name, sweep := range sweeps {
+		w := newHalfway(t)
+		host := w.keys.For("acme")
+		var ids []string
+		for range 3 {
+			made, _, err := host.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Client: latchkey.Client{ID: "9"}})
+			require.NoError(t, err)
+			ids = append(ids, made.ID)
+		}
+		gone := false
+		w.store.Fail(func(call string) error {
+			if (call == "Load" || call == "Write") && !gone {
+				gone = true
+				require.NoError(t, latchkey.New(w.plain, &latchkey.Options{Clock: w.now}).For("acme").
+					Delete(t.Context(), ids[1]))
+			}
+			return nil
+		})
+		swept, err := sweep(host, latchkey.Selector{Client: "9"})
+		require.NoError(t, err, name)
+		require.True(t, gone, name)
+		require.Equal(t, 2, swept.Done, "%s: %+v", name, swept)
+		require.Zero(t, swept.Refused, name)
+	}
+}
+
 func TestEraseClientAsAnActor(t *testing.T) {
 	for _, missing := range []string{"client", "token", "what the tokens may do", ""} {
 		w, _, _ := clients(t)

@@ -2,6 +2,7 @@ package latchkey_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,7 +64,9 @@ func TestBalances(t *testing.T) {
 	owner, err = w.acme.Balances(w.ctx, "")
 	w.ok(err)
 	require.Empty(t, owner, "no quota of the owner names a meter")
-	_, err = w.acme.Balances(w.ctx, child.ID, make([]string, 65)...)
+	_, err = w.acme.Balances(w.ctx, child.ID, slices.Repeat([]string{"api"}, 64)...)
+	w.ok(err)
+	_, err = w.acme.Balances(w.ctx, child.ID, slices.Repeat([]string{"api"}, 65)...)
 	require.ErrorIs(t, err, latchkey.ErrInvalid)
 
 	w.at("2026-12-01 12:00:00") // what was left of the day before is carried, from the second period of the token on

@@ -13,7 +13,8 @@ import (
 // The function is called with 1 to 100 events of one owner. When it returns nil, the cursor moves behind them. So each
 // event is handed over at least once. After a crash, or while two processes deliver at once, some come again: tell them
 // by Owner and Seq. If it returns an error, Deliver goes on with the next owner, and the same events come again with
-// the next call. Deliver returns the number of events that were handed over, and all errors joined.
+// the next call. Deliver returns the number of events that were handed over, and all errors joined, with that of a ctx
+// that ended before all owners were looked at.
 //
 // Call it every few seconds, say, or after each [Observer].Changed. A call that finds nothing new looks at one row an
 // owner, in steps of some thousand. Events that are purged before they are handed over are lost: a warning is logged
@@ -48,8 +49,8 @@ func (m *Manager) eachUndelivered(ctx context.Context, cursor, failed string,
 				if total += n; err != nil {
 					errs = append(errs, err)
 				}
-				if err := ctx.Err(); err != nil {
-					return total, errors.Join(errs...)
+				if err := ctx.Err(); err != nil { // the rest was not tried
+					return total, errors.Join(append(errs, err)...)
 				}
 			}
 			if q.After = next; next == "" {

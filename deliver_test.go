@@ -133,6 +133,46 @@ func TestDeliverInPagesAfterCrashes(t *testing.T) {
 	require.Equal(t, []string{"acme 252", "acme 252"}, siem.got)
 }
 
+// endsAfter is a store that ends a context when a cursor has moved.
+type endsAfter struct {
+	latchkey.Store
+	end func()
+}
+
+func (s *endsAfter) Deliver(ctx context.Context, owner, cursor string, seq uint64) error {
+	err := s.Store.Deliver(ctx, owner, cursor, seq)
+	s.end()
+	return err
+}
+
+// A call that is ended before it came to all owners says so, also if nothing failed until then.
+func TestDeliverThatIsEnded(t *testing.T) {
+	w := newWorld(t)
+	for _, owner := range []string{"a", "b", "c"} {
+		_, _, err := w.keys.For(owner).Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		w.ok(err)
+	}
+	ctx, end := context.WithCancel(w.ctx)
+	defer end()
+	var seen []string
+	o := w.options()
+	n, err := latchkey.New(&endsAfter{w.store, end}, &o).Deliver(ctx, "siem",
+		func(_ context.Context, events []latchkey.Event) error {
+			seen = append(seen, events[0].Owner)
+			return nil
+		})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 1, n)
+	require.Len(t, seen, 1)
+	n, err = w.keys.Deliver(w.ctx, "siem", func(_ context.Context, events []latchkey.Event) error {
+		seen = append(seen, events[0].Owner)
+		return nil
+	})
+	w.ok(err)
+	require.Equal(t, 2, n)
+	require.ElementsMatch(t, []string{"a", "b", "c"}, seen)
+}
+
 func TestDeliverAfterPurge(t *testing.T) {
 	var log bytes.Buffer
 	w := newWorld(t, func(o *latchkey.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })

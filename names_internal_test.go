@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -65,6 +66,26 @@ func TestRulesOfMalformedJSON(t *testing.T) {
 		require.ErrorIs(t, r.UnmarshalJSON([]byte(text)), ErrInvalid, text)
 		require.Equal(t, Rule{}, r, text)
 	}
+}
+
+// An invalid resource makes no pattern that matches anything.
+func TestPatternsOfInvalidResources(t *testing.T) {
+	for _, r := range []Resource{"", "a//b", "/a", "a/", "a/../b", "a/.", "*", "a/*", "{*}", "a\x00"} {
+		require.Equal(t, []Pattern{"", ""}, []Pattern{Exactly(r), Under(r)}, "%q", r)
+	}
+	require.Equal(t, []Pattern{"a/b", "a/b/*"}, []Pattern{Exactly("a/b"), Under("a/b")})
+}
+
+// A role that is named by its id and by its name ends at the earlier of both ends.
+func TestEndsOfARoleThatIsNamedTwice(t *testing.T) {
+	at := func(h int) time.Time { return time.Date(2030, 1, 2, h, 0, 0, 0, time.UTC) }
+	for range 20 { // in whatever order they come
+		got := endsByID(roleEnds{"clerk": at(3), "id-1": at(2), "other": at(9)}, []string{"clerk"}, []string{"id-1"})
+		require.Equal(t, roleEnds{"id-1": at(2), "other": at(9)}, got)
+		got = endsByID(roleEnds{"clerk": at(1), "id-1": at(2)}, []string{"clerk"}, []string{"id-1"})
+		require.Equal(t, roleEnds{"id-1": at(1)}, got)
+	}
+	require.Nil(t, endsByID(nil, []string{"clerk"}, []string{"id-1"}))
 }
 
 func TestFoldName(t *testing.T) {

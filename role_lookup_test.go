@@ -220,6 +220,9 @@ func TestEnsureRole(t *testing.T) {
 	}
 	for what, r := range map[string]latchkey.Role{
 		"an id":        {Name: "n", ID: "x"},
+		"an owner":     {Name: "n", Owner: "acme"},
+		"a version":    {Name: "n", Version: 1},
+		"damaged":      {Name: "n", Damaged: true},
 		"no name":      {},
 		"unknown role": {Name: "n", Inherits: []string{"nobody"}},
 		"a bad name":   {Name: "n "},

@@ -285,7 +285,11 @@ func TestWhoMayRevokeAStatelessToken(t *testing.T) {
 		w.ok(err)
 		assert.False(t, swept.Stateless)
 	}
-	_, err := w.verify(text)
+	narrowed, err := w.access(sk).Narrow(w.ctx, latchkey.Narrowing{
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Any).On("latchkey/*")}})
+	w.ok(err)
+	w.is(latchkey.ErrDenied, mustAs(w.world, narrowed).Revoke(w.ctx, child.ID, ""))
+	_, err = w.verify(text)
 	w.ok(err)
 	w.ok(mustAs(w.world, w.access(sk)).Revoke(w.ctx, child.ID, ""))
 	_, err = w.verify(text)
