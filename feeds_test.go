@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/latchkey-go/latchkey/internal/visit"
+	"github.com/latchkey-go/latchkey/latchkeytest"
 	"github.com/latchkey-go/latchkey/memstore"
 	"github.com/latchkey-go/latchkey/storetest"
 )
@@ -493,5 +494,37 @@ func TestATextIsOfOneOwnerInAllFeeds(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, first, a.Owner())
 		}
+	}
+}
+
+// Purge says of the owners of each feed which of their events are gone.
+func TestPurgeAnnouncesInEachFeed(t *testing.T) {
+	clock := latchkeytest.NewClock(time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC))
+	store := storetest.NewFeeds(memstore.New(&memstore.Options{Clock: clock.Now}),
+		memstore.New(&memstore.Options{Clock: clock.Now}))
+	keys := latchkey.New(store, &latchkey.Options{Clock: clock.Now, KeepEvents: time.Hour})
+	t.Cleanup(func() { require.NoError(t, keys.Close(context.Background())) })
+	issue := func(owner string) {
+		_, _, err := keys.For(owner).Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(t, err)
+	}
+	for i, owner := range feedOwners {
+		require.EqualValues(t, i, store.Locate(owner).Feed)
+		issue(owner)
+		issue(owner)
+	}
+	clock.Advance(3 * time.Hour)
+	for _, owner := range feedOwners {
+		issue(owner)
+	}
+	for range 2 {
+		_, err := keys.Purge(t.Context())
+		require.NoError(t, err)
+	}
+	for _, owner := range feedOwners {
+		r, err := keys.For(owner).VerifyAudit(t.Context(), latchkey.AuditCheck{})
+		require.NoError(t, err)
+		require.True(t, r.Proven(), "%s: %+v", owner, r)
+		require.Equal(t, []latchkey.AuditRange{{First: 1, Last: 2}}, r.Removed, owner)
 	}
 }

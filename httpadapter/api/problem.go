@@ -35,18 +35,11 @@ func explained(err error) error {
 	case errors.Is(err, latchkey.ErrNeedsKeyring):
 		return httpadapter.Refusal(problem(http.StatusConflict, "not-kept", "Not kept",
 			"The host keeps no texts of secrets, or kept none when this one was made."), err)
-	case p.Status == http.StatusForbidden && errors.Is(err, latchkey.ErrPolicy):
-		return described(p, err, latchkey.ErrPolicy)
 	case p.Type == httpadapter.ProblemType+"invalid":
-		return described(p, err, latchkey.ErrInvalid)
+		if text := reasonBehind(err, latchkey.ErrInvalid); !strings.Contains(text, latchkey.ErrInvalid.Error()) {
+			p.Detail = adapters.Sentence(text)
+		}
+		return httpadapter.Refusal(p, err)
 	}
 	return err
-}
-
-// described adds the text behind a sentinel to a problem.
-func described(p httpadapter.Problem, err, sentinel error) error {
-	if text := reasonBehind(err, sentinel); !strings.Contains(text, sentinel.Error()) {
-		p.Detail = adapters.Sentence(text)
-	}
-	return httpadapter.Refusal(p, err)
 }
