@@ -324,3 +324,38 @@ func TestCallerAddress(t *testing.T) {
 		require.Equal(t, want, page.Items[0].From)
 	}
 }
+
+// Of two processes that carry out one request at once, one does it. What the other cannot read then is no answer.
+func TestARequestBesideItself(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		w := newHalfway(t)
+		r := latchkey.Request{Key: "k", Content: []byte("c"), Until: w.now().Add(time.Hour)}
+		spec := latchkey.Spec{Kind: latchkey.KindAPIKey, Name: "once"}
+		written := false
+		w.store.Fail(func(call string) error {
+			switch {
+			case call == "Write" && !written:
+				written = true
+				keys := latchkey.New(w.plain, &latchkey.Options{Clock: w.now})
+				_, _, err := keys.For("acme").ForRequest(r).Issue(t.Context(), spec)
+				require.NoError(t, err)
+			case call == "Events" && written && lost:
+				return latchkey.ErrUnavailable
+			}
+			return nil
+		})
+		_, _, err := w.keys.For("acme").ForRequest(r).Issue(t.Context(), spec)
+		require.True(t, written)
+		repeated, known := errors.AsType[*latchkey.RepeatedError](err)
+		require.Equal(t, !lost, known, "%v", err)
+		if lost {
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+		} else {
+			require.Equal(t, "token.issue", repeated.Action)
+		}
+		w.store.Fail(nil)
+		page, err := w.keys.For("acme").TokensPage(t.Context(), latchkey.TokenQuery{Search: "once"})
+		require.NoError(t, err)
+		require.Len(t, page.Items, 1)
+	}
+}
