@@ -181,7 +181,6 @@ func TestEraseClientEndsItsTokens(t *testing.T) {
 	w.ok(err)
 }
 
-// An actor needs the right for the client and for each of its tokens, and erases nothing without.
 // A token that goes while its client is erased, with its parent or by itself, stops nothing.
 func TestEraseClientBesideADeletion(t *testing.T) {
 	for _, others := range []int{0, 2} {
@@ -251,6 +250,7 @@ func TestSweepsBesideADeletion(t *testing.T) {
 	}
 }
 
+// An actor needs the right for the client and for each of its tokens, and erases nothing without.
 func TestEraseClientAsAnActor(t *testing.T) {
 	for _, missing := range []string{"client", "token", "what the tokens may do", ""} {
 		w, _, _ := clients(t)

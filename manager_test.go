@@ -34,7 +34,6 @@ func TestNewPanicsOnInvalidOptions(t *testing.T) {
 	}
 }
 
-// Validate returns what New panics on.
 // An owner's id is 1 to 256 bytes of valid UTF-8 without NUL. Tenant returns an error for another text, and For panics.
 func TestTenantTakesAnOwnersID(t *testing.T) {
 	keys := latchkey.New(memstore.New(nil), nil)
@@ -53,6 +52,7 @@ func TestTenantTakesAnOwnersID(t *testing.T) {
 	}
 }
 
+// Validate returns what New panics on.
 func TestOptionsValidate(t *testing.T) {
 	assert.NoError(t, (*latchkey.Options)(nil).Validate())
 	assert.NoError(t, (&latchkey.Options{}).Validate())

@@ -58,7 +58,6 @@ func TestMassAssignment(t *testing.T) {
 	require.Equal(t, 4, n, "nothing was made")
 }
 
-// Each member of each body takes what the document says, and nothing of another type. The refusal names the member.
 // Of several faults of a query the same one is told each time: that of the first name.
 func TestTheSameFaultIsTold(t *testing.T) {
 	h := newHouse(t, setup{})
@@ -68,6 +67,7 @@ func TestTheSameFaultIsTold(t *testing.T) {
 	}
 }
 
+// Each member of each body takes what the document says, and nothing of another type. The refusal names the member.
 func TestWrongTypes(t *testing.T) {
 	h := newHouse(t, setup{})
 	values := []string{`true`, `7`, `1.5`, `"x"`, `[]`, `[7]`, `{}`, `{"x":7}`, `null`}

@@ -218,7 +218,6 @@ func TestBadExtraMakesNothing(t *testing.T) {
 	require.Empty(t, w.log.String())
 }
 
-// A value in brackets means the same as JSON, and is shown as JSON in which every scalar is a text.
 // Lists of extra are lists: anything else is refused, and gives no right.
 func TestListsOfExtra(t *testing.T) {
 	for _, text := range []string{`{"db_permissions":null}`, `{"db_permissions":7}`, `{"db_permissions":{}}`,
@@ -232,6 +231,7 @@ func TestListsOfExtra(t *testing.T) {
 	require.Empty(t, x.permissions)
 }
 
+// A value in brackets means the same as JSON, and is shown as JSON in which every scalar is a text.
 func TestBrackets(t *testing.T) {
 	const one = `{"db_permissions":[{"databases":["7","8"],"permissions":{"get":"1","add":"0"}}],"stock_images":"1"}`
 	for name, tt := range map[string]struct{ pairs, want string }{

@@ -3,9 +3,11 @@ package surfacetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +108,7 @@ func newServed(t *testing.T) *served {
 	require.NoError(t, err)
 	named["child"], named["access"], s.admin = child.ID, text.Reveal(), named["admin"]
 	var names, unnamed []string
-	for _, name := range sortedKeys(named) {
+	for _, name := range slices.Sorted(maps.Keys(named)) {
 		names, unnamed = append(names, "{"+name+"}", named[name]), append(unnamed, named[name], "{"+name+"}")
 	}
 	s.names, s.unnamed = strings.NewReplacer(names...), strings.NewReplacer(unnamed...)

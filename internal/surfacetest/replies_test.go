@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
+	"maps"
 	"math/rand/v2"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -187,7 +187,7 @@ func (s *served) told(d deed, out *httptest.ResponseRecorder, whole bool) string
 	var b strings.Builder
 	fmt.Fprint(&b, out.Code)
 	h := out.Result().Header
-	for _, name := range slices.Sorted(mapKeys(h)) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
 		if whole || name == "Allow" || name == "Www-Authenticate" || name == "Location" || name == "Retry-After" {
 			fmt.Fprintf(&b, "\n    %s: %s", name, strings.Join(h[name], " / "))
 		}
@@ -227,19 +227,9 @@ func (s *served) told(d deed, out *httptest.ResponseRecorder, whole bool) string
 	return text
 }
 
-func mapKeys(h http.Header) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for name := range h {
-			if !yield(name) {
-				return
-			}
-		}
-	}
-}
-
-// testdata/replies.golden has the whole reply to every request of deeds, and what the same request is answered when it
-// differs in one way, or when something happened before it. LATCHKEY_UPDATE=1 rewrites it: read the difference as what
-// clients see. Sampled with -short.
+// testdata/replies.golden has the whole reply to every request of deeds and of refused, and what the same request is
+// answered when it differs in one way, or when something happened before it. LATCHKEY_UPDATE=1 rewrites it: read the
+// difference as what clients see. Sampled with -short.
 func TestRepliesToEveryRequest(t *testing.T) {
 	const file = "testdata/replies.golden"
 	golden, err := os.ReadFile(file)
@@ -252,14 +242,11 @@ func TestRepliesToEveryRequest(t *testing.T) {
 	}
 	all, written := map[string]deed{}, []string{}
 	for _, d := range append(deeds(), refused()...) {
-		all[strings.Join(strings.Fields(fmt.Sprint(d.face, " ", d.method, " ", d.target, " ", d.body)), " ")] = d
+		name := strings.Join(strings.Fields(fmt.Sprint(d.face, " ", d.method, " ", d.target, " ", d.body, " ", d.token)), " ")
+		require.NotContains(t, all, name)
+		all[name] = d
 	}
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if testing.Short() && rand.IntN(10) > 0 {
 			continue
 		}
@@ -370,7 +357,7 @@ func repliesTo(t *testing.T, d deed) string {
 		lines[reply] = append(lines[reply], what)
 	}
 	ways, before := swaps(), conditions()
-	for _, what := range sortedKeys(ways) {
+	for _, what := range slices.Sorted(maps.Keys(ways)) {
 		if other := ways[what](d); other != d {
 			if s.still.changed {
 				s = newServed(t)
@@ -378,7 +365,7 @@ func repliesTo(t *testing.T, d deed) string {
 			note(what, s.told(other, s.send(other), false))
 		}
 	}
-	for _, what := range sortedKeys(before) {
+	for _, what := range slices.Sorted(maps.Keys(before)) {
 		s = newServed(t)
 		before[what](t, s)
 		note(what, s.told(d, s.send(d), false))
@@ -389,12 +376,4 @@ func repliesTo(t *testing.T, d deed) string {
 		b.WriteString("\n  " + strings.Join(lines[reply], ", ") + ": " + reply)
 	}
 	return b.String()
-}
-
-func sortedKeys[V any](m map[string]V) (keys []string) {
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
