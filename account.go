@@ -196,7 +196,7 @@ func (a Account) AssumeWith(c Caller) (Access, error) {
 		return Access{}, err
 	}
 	l := layer{name: "client:" + client.ID, rules: slices.Clone(rules)}
-	who := &principal{lineage: &lineage{owner: a.owner, root: client.ID, feed: f.cached.Number()}, client: client}
+	who := &principal{lineage: &lineage{owner: a.owner, root: client.ID, feed: f.cached.Number()}}
 	return Access{m: a.m, set: &compiled{policy: newPolicy([]layer{l}, nil), shared: []layer{l}},
 		who: who.as(client, newAttributeSet(attributes, nil)), from: c.Address}, nil
 }

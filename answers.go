@@ -212,8 +212,7 @@ func (a *Access) hashRef(ref any) uint64 {
 func sameAttribute(a, b any) bool {
 	list, is := a.([]string)
 	if !is {
-		_, is = b.([]string)
-		return !is && a == b
+		return a == b
 	}
 	other, is := b.([]string)
 	return is && slices.Equal(list, other)

@@ -85,6 +85,19 @@ func TestBalances(t *testing.T) {
 	w.ok(err)
 	require.Equal(t, []latchkey.Balance{{Quota: quota{Amount: 100, Per: latchkey.Month}, Meter: "api", Left: 100,
 		Resets: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}}, free)
+
+	w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Limits = latchkey.Limits{}; return nil }))
+	unbound, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+	for _, meters := range [][]string{nil, {"api"}, {"api", "other"}} {
+		got, err := w.acme.Balances(w.ctx, unbound.ID, meters...)
+		w.ok(err)
+		require.Empty(t, got, "no quota holds for %v", meters)
+	}
+	one, _ := w.issue(latchkey.KindAPIKey, quotas(quota{Meter: "api", Amount: 10, Per: latchkey.Day}))
+	lone, err := w.acme.Balances(w.ctx, one.ID, "other", "api")
+	w.ok(err)
+	require.Len(t, lone, 1)
+	require.Equal(t, "api", lone[0].Meter)
 }
 
 // An actor hears of the quotas of records that it may read, and of no others.

@@ -393,6 +393,7 @@ func TestCatalogueThatIsInvalid(t *testing.T) {
 	}
 	require.NoError(t, (*latchkey.Catalogue)(nil).Validate())
 	require.NoError(t, shop().Validate())
+	require.NoError(t, of("{db}/db", "db/{db}", "a/a").Validate(), "only wildcards have names")
 }
 
 func TestCatalogueNames(t *testing.T) {

@@ -33,6 +33,32 @@ func TestHowFarClocksMayLieApart(t *testing.T) {
 	}
 }
 
+// A clock that is set by up to a minute between two looks at it is right, and by more is told once.
+func TestAClockThatWasSet(t *testing.T) {
+	for by, fine := range map[time.Duration]bool{0: true, clockBound: true, -clockBound: true,
+		clockBound + time.Second: false, -clockBound - time.Second: false} {
+		w := &stepWatch{last: time.Now()}
+		now := later(w.last, time.Hour+by, time.Hour)
+		err := w.check(now)
+		require.Equal(t, fine, err == nil, "%v: %v", by, err)
+		if !fine {
+			require.ErrorIs(t, err, ErrUnavailable)
+			require.ErrorContains(t, err, by.String())
+		}
+		require.NoError(t, w.check(now), "it is told once")
+	}
+}
+
+// A clock that shows the first moment of 1970 was not confirmed by having been read never.
+func TestNoClockIsConfirmedUnread(t *testing.T) {
+	m := New(&calmStore{}, &Options{Clock: func() time.Time { return time.Unix(0, 0) }})
+	f := followerOf(t, m)
+	f.clock.cost.Store(int64(cheapConfirm) + 1)
+	_, err := f.confirmedTime(t.Context())
+	require.NoError(t, err)
+	require.NotEqual(t, int64(cheapConfirm)+1, f.clock.cost.Load(), "the store was asked")
+}
+
 // What both clocks showed counts for the time of creation, up to a minute: before that they were set back. For ends it
 // always counts.
 func TestTimesOfCreationAndExpiry(t *testing.T) {

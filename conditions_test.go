@@ -336,9 +336,9 @@ func TestValuesJSON(t *testing.T) {
 	require.Equal(t, `{}`, string(data))
 
 	for _, bad := range []string{``, `null`, `[]`, `{"a":[1]}`, `{"a":[]}`, `{"a":{}}`, `{"a":{"ref":"nobody"}}`,
-		`{"a":{"ref":"self_roles"}}`, `{"a":{"attr":""}}`, `{"a":{"attr":1}}`, `{"a":{"attr":"x","attr":"x"}}`,
-		`{"a":{"attr":"x","ref":"self"}}`, `{"a":[{"attr":"x"}]}`, `{"a":1e3}`, `{"a":1,"a":1}`,
-		`{"":1}`, `{"a":"\u0000"}`, `{"a":1}x`, `{"a":1`} {
+		`{"a":{"ref":""}}`, `{"a":{"ref":"self_roles"}}`, `{"a":{"attr":""}}`, `{"a":{"attr":1}}`,
+		`{"a":{"attr":"x","attr":"x"}}`, `{"a":{"attr":"x","ref":"self"}}`, `{"a":[{"attr":"x"}]}`, `{"a":1e3}`,
+		`{"a":1,"a":1}`, `{"":1}`, `{"a":"\u0000"}`, `{"a":1}x`, `{"a":1`} {
 		v := Values{"a": 1}
 		require.ErrorIs(t, v.UnmarshalJSON([]byte(bad)), ErrBadCondition, bad)
 		require.Nil(t, v, bad)

@@ -71,6 +71,10 @@ func TestExplainFaults(t *testing.T) {
 	require.Contains(t, ask(layer{full: true, rules: Permissions{{}}}).Reason, "its rules are invalid")
 	require.Contains(t, ask(layer{full: true, rows: []Condition{{}}}).Reason, "limits everything to no row")
 	require.Contains(t, ask(layer{full: true, rows: []Condition{All()}}).Reason, "invalid")
+	for _, bad := range []layer{{full: true, forced: Values{"": 1}},
+		{full: true, rows: []Condition{inEU}, forced: Values{"": 1}}} {
+		require.Contains(t, ask(bad).Reason, "its forced values are invalid")
+	}
 	require.Equal(t, "t may do everything", ask(layer{full: true}).Reason)
 	roles["torn"] = Role{ID: "torn", Permissions: Permissions{Deny(Read).On("a"), Grant(Read).On("a")}}
 	roles["firm"] = Role{ID: "firm", Inherits: []string{"old"}}

@@ -13,20 +13,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Neither a clock that is set back nor a machine that slept extends the bound.
-func TestAgeByTwoClocks(t *testing.T) {
-	// What time.Now returns: seconds of the wall clock since 1885 and nanoseconds below, and the monotonic clock.
-	type reading struct {
+// later returns a reading of time.Now as it would be when so much had passed by the wall clock and by the monotonic
+// one. It is made of seconds of the wall clock since 1885, with nanoseconds below, and of the monotonic clock.
+func later(from time.Time, wall, monotonic time.Duration) time.Time {
+	r := (*struct {
 		wall uint64
 		ext  int64
 		loc  *time.Location
-	}
-	later := func(from time.Time, wall, monotonic time.Duration) time.Time {
-		r := (*reading)(unsafe.Pointer(&from))
-		r.ext += int64(monotonic)
-		r.wall += uint64(wall/time.Second) << 30
-		return from
-	}
+	})(unsafe.Pointer(&from))
+	r.ext += int64(monotonic)
+	r.wall += uint64(wall/time.Second) << 30
+	return from
+}
+
+// Neither a clock that is set back nor a machine that slept extends the bound.
+func TestAgeByTwoClocks(t *testing.T) {
 	start := time.Now()
 	require.Equal(t, 7*time.Second, later(start, 0, 7*time.Second).Sub(start), "time.Time is another one now: mend later")
 	require.Equal(t, 9*time.Second, later(start, 9*time.Second, 0).Round(0).Sub(start.Round(0)))
@@ -59,6 +60,34 @@ func TestAgeByTwoClocks(t *testing.T) {
 	assert.Equal(t, 3*time.Second, age)
 	assert.True(t, known)
 }
+
+// A poll that began later counts for more, unless this machine's clock says now that it lies ahead.
+func TestALaterPollWasFirst(t *testing.T) {
+	now := time.Unix(1_900_000_000, 0)
+	m := New(&calmStore{}, &Options{Clock: func() time.Time { return now }})
+	f := followerOf(t, m)
+	for by, stays := range map[time.Duration]bool{0: true, -time.Second: false, time.Second: false} {
+		was := &pollStart{missed: f.missed.Load(), at: now.Add(by)}
+		f.lastPoll.Store(was)
+		_, err := f.poll(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, stays, f.lastPoll.Load() == was, by)
+		require.True(t, f.lastPoll.Load().at.Equal(now), by)
+	}
+	was := &pollStart{missed: f.missed.Load(), at: now}
+	f.lastPoll.Store(was)
+	f.missed.Add(1) // something was missed since
+	_, err := f.poll(t.Context())
+	require.NoError(t, err)
+	require.NotSame(t, was, f.lastPoll.Load())
+}
+
+// calmStore is a store without a clock in which nothing ever changes.
+type calmStore struct{ Store }
+
+func (*calmStore) Feeds() []FeedID { return []FeedID{0} }
+
+func (*calmStore) Changes(context.Context, FeedID, uint64, int) (Feed, error) { return Feed{}, nil }
 
 // slowStore stops each read of the epoch after it was answered, until it is let go.
 type slowStore struct {

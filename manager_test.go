@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -116,10 +117,12 @@ func TestUnknownOutcomeStaysUnknown(t *testing.T) {
 // purged is a store in which so many rows are over, in steps.
 type purged struct {
 	latchkey.Store
-	left int
+	left  int
+	asked []latchkey.PurgePolicy
 }
 
-func (s *purged) Purge(_ context.Context, _ latchkey.PurgePolicy, most int) (int, error) {
+func (s *purged) Purge(_ context.Context, p latchkey.PurgePolicy, most int) (int, error) {
+	s.asked = append(s.asked, p)
 	n := min(s.left, most)
 	s.left -= n
 	return n, nil
@@ -134,6 +137,20 @@ func TestPurgeGoesOnUntilNothingIsOver(t *testing.T) {
 		require.Equal(t, n, got)
 		require.Zero(t, store.left)
 	}
+}
+
+// Each period for which the host keeps something reaches the store, with the time by which it counts.
+func TestPurgeKeepsWhatOptionsSay(t *testing.T) {
+	now := time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return now }
+	store := &purged{Store: memstore.New(&memstore.Options{Clock: clock})}
+	keys := latchkey.New(store, &latchkey.Options{Clock: clock, MaxStale: 13 * time.Hour,
+		KeepExpired: 1 * time.Hour, KeepRevoked: 2 * time.Hour, KeepEvents: 3 * time.Hour,
+		KeepUsageDays: 4 * 24 * time.Hour, KeepUsageMonths: 5 * 24 * time.Hour})
+	_, err := keys.Purge(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, store.asked, latchkey.PurgePolicy{Now: now, Expired: time.Hour, Revoked: 2 * time.Hour,
+		Changes: 26 * time.Hour, Events: 3 * time.Hour, UsageDays: 4 * 24 * time.Hour, UsageMonths: 5 * 24 * time.Hour})
 }
 
 // An Observer.Failed that panics changes nothing, whether or not there is a Logger to tell.

@@ -251,6 +251,18 @@ func TestBadRules(t *testing.T) {
 	r := Allow(Read).On(many...)
 	require.NoError(t, Permissions{r}.Validate())
 	require.ErrorIs(t, Permissions{r, r}.Validate(), ErrInvalid)
+	most := make([]Pattern, maxStatements+1)
+	for i := range most {
+		most[i] = "a"
+	}
+	require.NoError(t, Allow(Read).On(most[1:]...).Validate())
+	require.ErrorContains(t, Allow(Read).On(most...).Validate(), "patterns")
+	actions := make([]Action, maxRuleActions+1)
+	for i := range actions {
+		actions[i] = Action(fmt.Sprint("a", i))
+	}
+	require.NoError(t, Allow(actions[1:]...).On("a").Validate())
+	require.ErrorContains(t, Allow(actions...).On("a").Validate(), "actions")
 }
 
 func TestPermissionsJSON(t *testing.T) {
