@@ -36,6 +36,28 @@ func TestNarrowRefuses(t *testing.T) {
 	w.is(latchkey.ErrAddress, err)
 }
 
+// A key that may do everything may narrow to any role. Once narrowed to some, it may narrow further to those only.
+func TestNarrowedToRoles(t *testing.T) {
+	w := newWorld(t)
+	reader, other := w.role("reader", readAll()), w.role("other", readAll())
+	_, secret := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	to := func(a latchkey.Access, roles ...string) (latchkey.Access, error) {
+		return a.Narrow(w.ctx, latchkey.Narrowing{Roles: roles})
+	}
+	a, err := to(w.access(secret), reader.ID, other.ID)
+	w.ok(err)
+	a, err = to(a, reader.ID)
+	w.ok(err)
+	_, err = to(a, other.ID)
+	w.is(latchkey.ErrInvalid, err)
+	_, _, err = a.Mint(w.ctx, latchkey.Narrowing{Roles: []string{other.ID}, Lifetime: time.Hour})
+	w.is(latchkey.ErrInvalid, err)
+	same, err := w.access(secret).Narrow(w.ctx, latchkey.Narrowing{})
+	w.ok(err)
+	_, err = to(same, other.ID)
+	w.ok(err)
+}
+
 // A reference without a value admits no row, whichever method asks.
 func TestReferencesThatHaveNoValue(t *testing.T) {
 	w := newWorld(t)

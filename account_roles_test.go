@@ -2,6 +2,7 @@ package latchkey_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -109,6 +110,28 @@ func TestInheritanceIsBounded(t *testing.T) {
 	w.is(latchkey.ErrInvalid, err)
 	_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{id(900)}})
 	w.ok(err)
+}
+
+// More roles than a token may name are refused before any is read.
+func TestTooManyRolesAreNotRead(t *testing.T) {
+	w := newHalfway(t)
+	acme := w.keys.For("acme")
+	list := slices.Repeat([]string{"base"}, 1001)
+	reads := map[string]int{}
+	w.store.Fail(func(call string) error { reads[call]++; return nil })
+	for name, do := range map[string]func() error{
+		"Issue": func() error {
+			_, _, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: list})
+			return err
+		},
+		"EditAll": func() error {
+			_, err := acme.EditAll(t.Context(), latchkey.Selector{All: true}, latchkey.Edit{AddRoles: list}, "")
+			return err
+		},
+	} {
+		require.ErrorIs(t, do(), latchkey.ErrInvalid, name)
+		require.Zero(t, reads["Role"]+reads["Roles"], "%s: %v", name, reads)
+	}
 }
 
 // Two who each make the other's role inherit from their own: one must lose, or the roles form a ring.

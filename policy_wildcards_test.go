@@ -443,3 +443,45 @@ func BenchmarkClientSegment(b *testing.B) {
 		})
 	}
 }
+
+// No class is longer than a resource may be: what lies beyond does not exist.
+func TestClassesAreResources(t *testing.T) {
+	n := 0
+	for _, on := range []Pattern{Pattern("a/{*}/" + strings.Repeat("b", maxResource-8)), "{*}/{*}/*",
+		Pattern(strings.Repeat("{*}/", 60) + strings.Repeat("c", maxResource-240)),
+		Pattern(strings.Repeat("d", maxResource-4) + "/{*}")} {
+		rules := Permissions{Allow(Read).On(on)}
+		require.NoError(t, rules.Validate())
+		for c := range representatives(newPolicy([]layer{{rules: rules}}, nil)) {
+			n++
+			require.LessOrEqual(t, len(c.on), maxResource)
+		}
+	}
+	require.Greater(t, n, 8)
+}
+
+// What the rows of a rule depend on is known however deep it lies.
+func TestRowsThatDependOnTheCaller(t *testing.T) {
+	by := func(v any) Condition { return Where("by", Eq, v) }
+	for name, c := range map[string]struct {
+		rows Condition
+		want bool
+	}{
+		"all":                  {AllRows, false},
+		"none":                 {Condition{}, false},
+		"a value":              {by("x"), false},
+		"the caller":           {by(Self), true},
+		"its client":           {by(ClientID), true},
+		"its roles":            {Where("by", In, SelfRoles), true},
+		"its attribute":        {by(Attr("team")), true},
+		"the owner":            {by(OwnerID), false},
+		"the owner, and more":  {All(by(OwnerID), by("x")), false},
+		"first of several":     {All(by(Self), by("x")), true},
+		"last of several":      {AnyOf(by("x"), All(inEU, Not(by(ClientID)))), true},
+		"beside the owner":     {All(by(OwnerID), AnyOf(inEU, by(Self))), true},
+		"of the owner, deeper": {All(inEU, AnyOf(by("x"), by(OwnerID))), false},
+	} {
+		require.Equal(t, c.want, Allow(Read).On("a").Where(c.rows).dependsOnCaller(), name)
+	}
+	require.True(t, Allow(Create).On("a").Force(map[string]any{"by": Self}).dependsOnCaller())
+}

@@ -107,3 +107,22 @@ func TestRevocationsOfTheSameTokens(t *testing.T) {
 	r.add(&Change{Owner: "acme", Kind: ChangedToken, ID: "no revocation", Until: time.Unix(1, 0)})
 	require.Empty(t, r.of)
 }
+
+// What is over is dropped once it may be half of what is kept, and never before every clock says so.
+func TestRevocationsThatAreOverAreDropped(t *testing.T) {
+	const now = int64(1_900_000_000_000_000)
+	over := now - clockBound.Microseconds()
+	r := revocations{of: map[revocationKey]revokedBefore{}, prune: 3}
+	keep := func(id string, until int64) { r.of[revocationKey{"acme", RevokedToken, id}] = revokedBefore{1, until} }
+	keep("a", over)
+	keep("b", over+1)
+	keep("c", now)
+	r.drop(now)
+	require.Len(t, r.of, 3, "they are not many")
+	keep("d", over-1)
+	r.drop(now)
+	require.Len(t, r.of, 2)
+	require.Contains(t, r.of, revocationKey{"acme", RevokedToken, "b"})
+	require.Contains(t, r.of, revocationKey{"acme", RevokedToken, "c"})
+	require.Equal(t, 1004, r.prune)
+}

@@ -98,10 +98,7 @@ func textPrefix(kind Kind, test bool) string {
 // kindOfText returns the kind that a text names, and false for a text that is not of native shape. It does not
 // allocate.
 func kindOfText(text string) (kind Kind, ok bool) {
-	prefix, shape := tokentext.Read(text)
-	if shape != tokentext.Native {
-		return 0, false
-	}
+	prefix, _ := tokentext.Read(text) // "" for one of another shape
 	switch prefix {
 	case tokentext.Secret, tokentext.TestSecret:
 		return KindSecret, true
