@@ -233,9 +233,7 @@ func (v *auditVerifier) event(ctx context.Context, e *Event) error {
 			r.Head = AuditAnchor{Owner: e.Owner, Seq: e.Seq, Hash: slices.Clone(e.Hash)}
 		}
 	}
-	if len(e.Hash) == auditHashSize {
-		v.chained, v.hash, v.edited = e.Seq, verdict.hash, verdict.state == auditEdited
-	}
+	v.chained, v.hash, v.edited = e.Seq, verdict.hash, verdict.state == auditEdited
 	return nil
 }
 

@@ -278,6 +278,14 @@ func TestVerifyAuditFindsWhatIsGoneOrMoved(t *testing.T) {
 			all[4].Prev, all[4].Hash = nil, nil
 			return all
 		}, 10, []string{"edited 5-5"}},
+		"half of a hash removed": {func(all []latchkey.Event) []latchkey.Event {
+			all[4].Hash = slices.Clone(all[4].Hash[:len(all[4].Hash)/2])
+			return all
+		}, 10, []string{"edited 5-5"}},
+		"a hash alone removed": {func(all []latchkey.Event) []latchkey.Event {
+			all[4].Hash = nil
+			return all
+		}, 10, []string{"edited 5-5"}},
 		"another in its place": {func(all []latchkey.Event) []latchkey.Event {
 			all[4] = latchkey.Event{Seq: 5, Owner: "acme", At: all[4].At, Action: "token.issue"}
 			return all

@@ -184,6 +184,13 @@ func (s *damagedRecords) Tokens(ctx context.Context, owner string, q latchkey.To
 	return list, err
 }
 
+func (s *damagedRecords) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	if id == s.token {
+		return latchkey.Found{}, &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: owner, ID: id}
+	}
+	return s.Store.Load(ctx, owner, id)
+}
+
 func (s *damagedRecords) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
 	if s.fail != nil {
 		return latchkey.Role{}, s.fail
@@ -231,6 +238,37 @@ func TestWhoGoesOnAfterADamagedToken(t *testing.T) {
 	assert.Equal(t, []string{"1 true", "1 true", "holder"}, ask(actor), "it may not know of the role")
 	store.fail = latchkey.ErrUnavailable
 	assert.Equal(t, []string{"1 true", "failed"}, ask(acme))
+}
+
+// A token below a damaged one cannot be judged, and those beside it can.
+func TestWhoBelowADamagedToken(t *testing.T) {
+	store := &damagedRecords{Store: memstore.New(nil)}
+	keys := latchkey.New(store, nil)
+	acme := keys.For("acme")
+	rules := latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a")}
+	parent, secret, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: rules})
+	require.NoError(t, err)
+	access := must(acme.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()}))
+	for range 2 {
+		_, _, err = access.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour})
+		require.NoError(t, err)
+	}
+	beside, _, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: rules})
+	require.NoError(t, err)
+	store.token = parent.ID
+	var damaged, holders []string
+	for h, err := range acme.WhoOf(t.Context(), latchkey.WhoQuery{Action: latchkey.Read, Resource: "a", Minted: true}) {
+		if why, ok := errors.AsType[*latchkey.DamagedError](err); ok {
+			require.Equal(t, parent.ID, why.ID)
+			require.True(t, h.Rows.IsNoRows())
+			damaged = append(damaged, h.Token.ID)
+			continue
+		}
+		require.NoError(t, err)
+		holders = append(holders, h.Token.ID)
+	}
+	require.Len(t, damaged, 3)
+	require.Equal(t, []string{beside.ID}, holders)
 }
 
 func BenchmarkWho(b *testing.B) {

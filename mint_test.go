@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -296,6 +297,29 @@ func TestClientCannotBeReplaced(t *testing.T) {
 	assert.Equal(t, latchkey.Client{ID: "42", Name: "Ada"}, w.access(grand).Client(), "inherited")
 	_, grand = w.mint(w.access(child), latchkey.Narrowing{Client: latchkey.Client{ID: "42", Name: "Ada L."}})
 	assert.NoError(t, w.access(grand).CheckRow(latchkey.Read, "x", orders, latchkey.Row{"client": "42"}))
+}
+
+// A name of a client that is stored stays valid for that client, though no new one may be like it.
+func TestAStoredNameOfAClientStays(t *testing.T) {
+	w := newWorld(t)
+	_, secret := w.key(readAll())
+	const odd = "Ada \u202e"
+	hour := func(id, name string) error {
+		_, _, err := w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour,
+			Client: latchkey.Client{ID: id, Name: name}})
+		return err
+	}
+	require.ErrorContains(t, hour("41", odd), "Client.Name holds")
+	w.ok(w.store.Store.Write(w.ctx, latchkey.Write{ID: uuid.Must(uuid.NewV7()), Owner: "acme", At: w.now(),
+		Clients: []latchkey.Client{{ID: "41", Name: odd}}}))
+	for _, beside := range []string{"40", "42", "43"} {
+		w.ok(hour(beside, "Grace"))
+	}
+	w.ok(hour("41", odd))
+	for _, other := range []latchkey.Client{{ID: "40", Name: odd}, {ID: "44", Name: odd}, {ID: "4", Name: odd},
+		{ID: "41", Name: odd + "L."}} {
+		require.ErrorContains(t, hour(other.ID, other.Name), "Client.Name holds", "%q", other)
+	}
 }
 
 // A caller that may name any role must name one that exists.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -428,6 +429,11 @@ func TestWhatCannotBeStateless(t *testing.T) {
 	w.ok(err)
 	assert.Equal(t, w.now().Add(time.Minute), tok.Validity.NotAfter)
 
+	w.ok(configure(w, func(o *latchkey.Owner) { o.Policy = latchkey.OwnerPolicy{} }))
+	tok, _, err = a.Mint(w.ctx, latchkey.Narrowing{Stateless: true, Lifetime: latchkey.MaxStateless})
+	w.ok(err)
+	assert.Equal(t, w.now().Add(latchkey.MaxStateless), tok.Validity.NotAfter)
+
 	plain := newWorld(t)
 	_, key := plain.key(readAll())
 	_, _, err = plain.access(key).Mint(plain.ctx, latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
@@ -599,7 +605,12 @@ func TestUsageOfStatelessTokensIsTheParents(t *testing.T) {
 
 // Quotas and rates are the parent's, and one token has no more than all of them together.
 func TestStatelessTokensDrawOnTheirParent(t *testing.T) {
-	w := newStateless(t)
+	var told []string
+	w := newStateless(t, func(o *latchkey.Options) {
+		o.Observer.Verified = func(_ context.Context, v latchkey.Verification) {
+			told = append(told, fmt.Sprint(v.Outcome, " ", v.Source, " ", v.Kind, " ", v.Owner, " ", v.Err != nil))
+		}
+	})
 	_, key, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Limits: latchkey.Limits{
 		Quotas: monthly(3).Quotas, Rate: latchkey.Rate{Count: 4, Per: time.Minute, Burst: 4}},
 		Permissions: latchkey.Permissions{readAll()}})
@@ -623,6 +634,9 @@ func TestStatelessTokensDrawOnTheirParent(t *testing.T) {
 	}
 	assert.Equal(t, 3, spent)
 	assert.Positive(t, limited)
+	refused := slices.DeleteFunc(slices.Clone(told), func(s string) bool { return !strings.HasSuffix(s, "true") })
+	assert.Len(t, told, 1+5, "each is told once")
+	assert.Equal(t, slices.Repeat([]string{"rate_limited cache access acme true"}, limited), refused)
 }
 
 // With several feeds the owner, which the text holds, leads to its own. A revocation reaches those of its feed.
