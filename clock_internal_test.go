@@ -2,6 +2,7 @@ package latchkey
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,37 @@ func TestAClockThatWasSet(t *testing.T) {
 			require.ErrorContains(t, err, by.String())
 		}
 		require.NoError(t, w.check(now), "it is told once")
+	}
+}
+
+// Where the store is slow, a reading counts as confirmed for a while after one that was, by both clocks and either way.
+func TestHowLongAConfirmationHolds(t *testing.T) {
+	good := confirmTTL.Microseconds()
+	for _, c := range []struct {
+		went, passed int64 // µs since, by the clock of this machine; ns that passed
+		cost         int64 // ns of the last confirmation
+		holds        bool
+	}{
+		{0, 0, int64(cheapConfirm) + 1, true},
+		{good, int64(confirmTTL), int64(cheapConfirm) + 1, true},
+		{-good, 0, int64(cheapConfirm) + 1, true},
+		{good + 1, 0, int64(cheapConfirm) + 1, false},
+		{-good - 1, 0, int64(cheapConfirm) + 1, false},
+		{0, int64(confirmTTL) + 1, int64(cheapConfirm) + 1, false},
+		{0, 0, int64(cheapConfirm), false},
+	} {
+		synctest.Test(t, func(t *testing.T) { // no time passes
+			m := New(&calmStore{}, nil)
+			f := followerOf(t, m)
+			at := m.readClock()
+			f.clock.host.Store(at.us - c.went)
+			f.clock.passed.Store(at.passed - c.passed)
+			f.clock.cost.Store(c.cost)
+			_, err := f.confirmedTime(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, c.holds, f.clock.cost.Load() == c.cost, "%+v", c)
+			require.NoError(t, m.Close(t.Context()))
+		})
 	}
 }
 

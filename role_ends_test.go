@@ -359,6 +359,11 @@ func TestAnActorWithARoleUntilFriday(t *testing.T) {
 		"shortens an end": {true, update(until(saturday), func(e *env, t *latchkey.Token) {
 			t.RoleEnds[e.editor.ID] = e.sooner
 		})},
+		"renames a disabled one that has it for good": {true, update(func(e *env) latchkey.Settings {
+			s := editor(e)
+			s.Disabled = true
+			return s
+		}, func(e *env, t *latchkey.Token) { t.Name = "new" })},
 		"renames who has it for good": {true, update(editor, func(e *env, t *latchkey.Token) {
 			t.Name = "renamed"
 		})},
