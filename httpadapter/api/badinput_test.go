@@ -324,7 +324,7 @@ func TestHeaders(t *testing.T) {
 	twice.Header = http.Header{"Authorization": {"Bearer " + h.admin}, "Content-Type": {mediaJSON},
 		"Idempotency-Key": {"a", "b"}}
 	h.send(twice).refused(400, "bad-request")
-	for _, tag := range []string{"7", `"7`, `"7" "8"`, `"7",`, `7"`, `"a` + "\x01" + `"`, `*, "7"`,
+	for _, tag := range []string{"7", `"7`, `"7" "8"`, `"7",`, `7"`, `"a` + "\x01" + `"`, `*, "7"`, `W/`, `"7", W/`, `,`,
 		strings.Repeat(`"7",`, 17) + `"7"`} {
 		h.do("PATCH", "/tokens/"+h.plainID, `{"name":"x"}`, "If-Match", tag).refused(400, "bad-request")
 	}
@@ -338,6 +338,7 @@ func TestHeaders(t *testing.T) {
 			refused(400, "bad-request")
 	}
 	h.do("GET", "/tokens/"+h.plainID, nil, "Idempotency-Key", "a").refused(400, "bad-request")
+	h.do("GET", "/tokens/"+h.plainID, nil, "If-Match", `"1"`).ok(200) // clients send it with every request
 	// A name, a reason or a client of a request reaches no header.
 	for _, body := range []string{`{"kind":"api_key","name":"a\r\nX: y"}`, `{"kind":"api_key",
 		"client":{"id":"a\r\nX: y"}}`} {

@@ -1,7 +1,9 @@
 package apperate
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
 )
 
 func used(t *testing.T, out *httptest.ResponseRecorder, core, premium int) {
@@ -133,6 +136,43 @@ func TestWhatWasServedBeyondTheLimitIsTheLast(t *testing.T) {
 	w.ok(w.get(quote, w.pk))
 	w.ok(w.get(quote, w.pk)) // that it costs 6 was not known
 	w.requireFault(OverLimit, w.get(quote, w.pk))
+}
+
+// What is charged without a reservation and does not fit is told to the host. It breaks no reply.
+func TestWhatWasServedWithoutAReservation(t *testing.T) {
+	var log bytes.Buffer
+	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{} },
+		Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(2 * latchkey.Credit) })
+	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
+		c.SetCost(Cost{Core: 6 * latchkey.Credit})
+		WriteJSON(rw, 1)
+	}
+	w.ok(w.get(quote, w.pk))
+	require.Contains(t, log.String(), "credits could not be charged")
+	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
+		c.SetCost(Cost{Core: 2 * latchkey.Credit})
+		WriteJSON(rw, 1)
+	}
+	log.Reset()
+	w.ok(w.get(quote, w.pk))
+	require.Empty(t, log.String(), "nothing of the quota was spent before")
+	w.ok(w.get(quote, w.pk))
+	require.Contains(t, log.String(), "credits could not be charged", "and now all of it is")
+}
+
+// A route without an Endpoint is counted as OTHER.
+func TestEndpointsThatHaveNoName(t *testing.T) {
+	require.Equal(t, "OTHER", (&Call{}).endpoint())
+	require.Equal(t, "QUOTE", (&Call{Route: Route{Endpoint: "QUOTE"}}).endpoint())
+}
+
+// A refusal that a handler writes by itself, outside the gateway, has the headers of every reply.
+func TestHeadersOfAWrittenError(t *testing.T) {
+	inside := newFixture(t, nil).get(quote, "")
+	out := httptest.NewRecorder()
+	WriteError(out, httptest.NewRequest("GET", "/", nil), httpadapter.ErrNoCredential)
+	require.Equal(t, inside.Header(), out.Header())
 }
 
 // A client that disconnects has been served: what it received is charged, and the rest is released.

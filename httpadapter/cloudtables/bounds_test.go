@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/form"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 // What Mint says of a key that ended or changed since Verify, in the words of this surface.
@@ -72,5 +73,74 @@ func TestConditionsAtTheirBounds(t *testing.T) {
 		}
 		err := parse("[" + strings.Join(all, ",") + "]")
 		require.Equal(t, ok, err == nil, "%d: %v", n, err)
+	}
+}
+
+// A value has at most 4096 bytes. What an object names as the parts of a condition is no data point.
+func TestValuesAtTheirBounds(t *testing.T) {
+	parse := func(text string) error {
+		value, err := form.ParseJSON([]byte(text))
+		require.NoError(t, err)
+		_, err = parseConditions(value)
+		return err
+	}
+	for n, ok := range map[int]bool{0: true, maxValue: true, maxValue + 1: false} {
+		require.Equal(t, ok, parse(fmt.Sprintf(`{"colour":%q}`, strings.Repeat("v", n))) == nil, n)
+	}
+	for n, ok := range map[int]bool{0: false, 1: true, maxPoint: true, maxPoint + 1: false} {
+		require.Equal(t, ok, parse(fmt.Sprintf(`{%q:"v"}`, strings.Repeat("p", n))) == nil, n)
+	}
+	for _, part := range []string{"value", "op", "set", "setValue"} {
+		require.ErrorContains(t, parse(fmt.Sprintf(`{%q:"v"}`, part)), "needs an id or a name", part)
+		require.NoError(t, parse(fmt.Sprintf(`{%q:"v"}`, part+"s")), part)
+	}
+}
+
+// Whatever is refused keeps its cause, for the host's log.
+func TestRefusalsKeepTheirCause(t *testing.T) {
+	for _, err := range []error{
+		&latchkey.ConditionError{Field: "colour", Unknown: true, Reason: "the schema has no such field"},
+		&latchkey.ConditionError{Field: "colour", Reason: "no number"},
+		latchkey.ErrForced, latchkey.ErrDenied, latchkey.ErrInvalidToken, latchkey.ErrUnavailable, latchkey.ErrNotFound,
+	} {
+		require.ErrorIs(t, refusalOf(fmt.Errorf("asking: %w", err)), err)
+	}
+}
+
+// A key in JSON is a text. Another value is told apart from a key that is missing.
+func TestAKeyInJSONIsAText(t *testing.T) {
+	for text, want := range map[string]form.Found{
+		`{"key":"abc"}`:           {Value: "abc", N: 1, Kind: form.Text},
+		`{"key":["abc"]}`:         {N: 1, Kind: form.List},
+		`{"key":{"a":"abc"}}`:     {N: 1, Kind: form.Map},
+		`{"key":5}`:               {N: 1, Kind: form.Map},
+		`{"key":true}`:            {N: 1, Kind: form.Map},
+		`{"key":null}`:            {N: 1, Kind: form.Map},
+		`{"key":"a","key":"abc"}`: {Value: "a", N: 2, Kind: form.Text},
+		`{"other":"abc"}`:         {},
+	} {
+		got, err := findSecretInJSON([]byte(text))
+		if want.N == 2 && err != nil {
+			continue // a name that is given twice is malformed
+		}
+		require.NoError(t, err, text)
+		if want.N != 0 {
+			require.Equal(t, want.Kind, got.Kind, text)
+		}
+		require.Equal(t, want.N, got.N, text)
+		secrets, err := addSecret(nil, got)
+		require.Equal(t, want.N == 0 || want.Kind == form.Text && want.N == 1, err == nil, text)
+		require.Equal(t, want.N == 1 && err == nil, len(secrets) == 1, text)
+	}
+}
+
+func TestIdleAndCapOfAtLeastASecond(t *testing.T) {
+	acme := latchkey.New(memstore.New(nil), nil).For("acme")
+	for _, d := range []time.Duration{0, time.Second, time.Minute} {
+		require.NotPanics(t, func() { newSurface(acme, &Options{Idle: d, Cap: d}) }, d)
+	}
+	for _, d := range []time.Duration{-1, 1, time.Second - 1} {
+		require.Panics(t, func() { newSurface(acme, &Options{Idle: d}) }, d)
+		require.Panics(t, func() { newSurface(acme, &Options{Cap: d}) }, d)
 	}
 }

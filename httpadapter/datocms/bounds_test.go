@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 func TestIDs(t *testing.T) {
@@ -63,5 +67,28 @@ func TestFormsOfADeliveryPath(t *testing.T) {
 	} {
 		environment, drafts, ok := deliveryFormOf(strings.Split(path, "/"))
 		require.Equal(t, want, fmt.Sprint(environment, drafts, ok), path)
+	}
+}
+
+func TestRatesOfOptions(t *testing.T) {
+	acme := latchkey.New(memstore.New(nil), nil).For("acme")
+	for r, fine := range map[latchkey.Rate]bool{
+		{}:                                      true,
+		{Count: 1, Per: time.Second}:            true,
+		{Count: 1, Per: time.Second, Burst: 5}:  true,
+		{Count: 0, Per: time.Second}:            false,
+		{Count: -1, Per: time.Second}:           false,
+		{Count: 1}:                              false,
+		{Count: 1, Per: -time.Second}:           false,
+		{Count: 1, Per: time.Second, Burst: -1}: false,
+		{Burst: 5}:                              false,
+	} {
+		build := func() { newSurface(acme, &Options{Rate: r}, MeterCMA, DefaultRate) }
+		if fine {
+			require.NotPanics(t, build, "%+v", r)
+		} else {
+			require.PanicsWithValue(t, "datocms: Options.Rate needs a positive Count and Per, and no negative Burst", build,
+				"%+v", r)
+		}
 	}
 }

@@ -247,6 +247,24 @@ func mayRead(a latchkey.Access, env string) bool {
 	return err == nil && rows.IsAllRows()
 }
 
+// Only AdminRole reaches environments that nobody named. A role that may do everything in those it names reaches no
+// other.
+func TestARoleOfNamedEnvironmentsReachesNoOther(t *testing.T) {
+	whole := func(env string) string {
+		return models(`{"environment":"`+env+`","action":"all","on_creator":"anyone","localization_scope":"all"}`, "") +
+			"," + uploads(`{"environment":"`+env+`","action":"all","on_creator":"anyone","localization_scope":"all"}`, "")
+	}
+	w := newFixture(t, &Options{Environments: []string{"main", "staging"}})
+	role := w.newRole("r", `"environments_access":"all",`+whole("main"))
+	access := w.verify(*w.newToken("t", role.ID).Attributes.Token)
+	require.Equal(t, []bool{true, false, false},
+		[]bool{mayRead(access, "main"), mayRead(access, "staging"), mayRead(access, "made later")})
+	admin := w.makeRole(w.acme, AdminRole("admin", "main"))
+	access = w.verify(*w.newToken("a", admin.ID).Attributes.Token)
+	require.Equal(t, []bool{true, true, true},
+		[]bool{mayRead(access, "main"), mayRead(access, "staging"), mayRead(access, "made later")})
+}
+
 func TestPlainFilterObeysEnvironmentsAccess(t *testing.T) {
 	opts := &Options{Environments: []string{"main", "staging"}}
 	for _, c := range []struct {

@@ -659,6 +659,7 @@ func TestNew(t *testing.T) {
 		"other headers":                  func(_ *forward.Route, o *forward.Options) { o.Headers = "X-Original-User-" },
 		"begin with a method":            func(r *forward.Route, _ *forward.Options) { r.Pattern = "/a/{id}" },
 		"pattern \"get /a/{id}\": begin": func(r *forward.Route, _ *forward.Options) { r.Pattern = "get /a/{id}" },
+		"pattern \" /a/{id}\": begin":    func(r *forward.Route, _ *forward.Options) { r.Pattern = " /a/{id}" },
 		"CONNECT has no path":            func(r *forward.Route, _ *forward.Options) { r.Pattern = "CONNECT /a/{id}" },
 		"for several hosts":              func(r *forward.Route, _ *forward.Options) { r.Pattern = "GET example.com/a/{id}" },
 		"must begin with a slash":        func(r *forward.Route, _ *forward.Options) { r.Pattern = "GET " },

@@ -13,11 +13,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -78,6 +80,12 @@ func answer(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
+}
+
+// cutOff has the connection of a request end within its body.
+func cutOff(r *http.Request) *http.Request {
+	r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, 9), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	return r
 }
 
 type verdict struct{ TokenHash, TokenType, Label string }
@@ -303,6 +311,7 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 		"two tokens in any case": {github.request(`[{"token":"x","Token":"` + text + `"}]`), nil, 400},
 		"more than the limit":    {github.request(body(t, text, "a", "b", "c")), nil, 413},
 		"too long":               {github.request(body(t, text, strings.Repeat("x", 1<<20))), nil, 413},
+		"cut off":                {cutOff(github.request(good)), nil, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.change != nil {
@@ -311,6 +320,7 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 			w := answer(h, c.request)
 			assert.Equal(t, c.status, w.Code, w.Body.String())
 			assert.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
+			assert.Contains(t, w.Body.String(), fmt.Sprintf(`"title":%q,"status":%d`, http.StatusText(c.status), c.status))
 			assert.NotContains(t, w.Body.String(), text)
 			assert.NotContains(t, w.Body.String(), "network")
 			assert.True(t, works(kit.Manager, text), "nothing was done")

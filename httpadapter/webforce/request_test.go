@@ -164,6 +164,7 @@ func TestBadRequests(t *testing.T) {
 		w.fails("Use GET or POST", w.send(r))
 	}
 	require.Empty(t, w.log.String(), "none of this is trouble of ours")
+	require.NotEmpty(t, w.errs, "OnError hears of each")
 	for _, err := range w.errs {
 		require.NotContains(t, err.Error(), w.session)
 		require.NotContains(t, err.Error(), a.Token)
