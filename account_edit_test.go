@@ -117,6 +117,24 @@ func TestEditAllRefuses(t *testing.T) {
 	w.ok(err)
 }
 
+// A revoked token stays as it was when it was revoked, and a role of a query that nobody has is an error.
+func TestEditAllPassesRevokedTokens(t *testing.T) {
+	w := newWorld(t)
+	r := w.role("reader", readAll())
+	gone, _ := w.key(readAll())
+	kept, _ := w.key(readAll())
+	w.ok(w.acme.Revoke(w.ctx, gone.ID, "over"))
+	was, err := w.acme.Get(w.ctx, gone.ID)
+	w.ok(err)
+	swept, err := w.acme.EditAll(w.ctx, latchkey.Selector{IDs: []string{gone.ID, kept.ID}},
+		latchkey.Edit{AddRoles: []string{r.ID}}, "")
+	w.ok(err)
+	require.Equal(t, []int{1, 0}, []int{swept.Done, swept.Refused})
+	is, err := w.acme.Get(w.ctx, gone.ID)
+	w.ok(err)
+	require.Equal(t, was, is)
+}
+
 // The owner's policy holds, and so do the rights of the actor: a role that allows more than the actor is not given.
 func TestEditAllKeepsToPolicyAndRights(t *testing.T) {
 	w := newWorld(t)

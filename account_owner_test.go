@@ -3,6 +3,7 @@ package latchkey_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -293,4 +294,25 @@ func TestTokensOfAnErasedOwnerStayGone(t *testing.T) {
 	w.access(after)
 	_, err := w.acme.Verify(w.ctx, latchkey.Presented{Secret: before})
 	require.ErrorIs(t, err, latchkey.ErrUnknownToken)
+}
+
+// The events of a record tell the versions that the record had before and after.
+func TestConfigureTellsVersions(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.Disabled = !o.Disabled; return nil }))
+	}
+	record, err := w.acme.Record(w.ctx)
+	w.ok(err)
+	var versions []uint64
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
+		w.ok(err)
+		for _, text := range []json.RawMessage{e.Before, e.After} {
+			var o struct{ Version uint64 }
+			w.ok(json.Unmarshal(text, &o))
+			versions = append(versions, o.Version)
+		}
+	}
+	require.Equal(t, []uint64{0, 1, 1, 2, 2, 3}, versions)
+	require.EqualValues(t, 3, record.Version)
 }

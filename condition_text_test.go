@@ -95,6 +95,7 @@ func TestParseConditionSaysWhatIsWrong(t *testing.T) {
 		`a contains 3`:                          `character 12: contains takes text`,
 		`a starts-with ""`:                      `character 15: starts-with of an empty text would admit every known value`,
 		`a = attr`:                              `character 9: expected attr("name")`,
+		`a = attr "x")`:                         `character 10: expected attr("name")`,
 		`a = attr("x"`:                          `character 13: expected ")"`,
 		`a = attr("")`:                          `character 10: `,
 		`"" = 1`:                                `character 1: the field has no name`,
@@ -181,6 +182,18 @@ func TestConditionTextRoundTrip(t *testing.T) {
 	back, err := ParseCondition(never.String())
 	require.NoError(t, err)
 	require.True(t, never.Equal(back), "%s: %s", never, back)
+}
+
+// A field is written as a word if it is one, and in quotes otherwise.
+func TestNamesOfFields(t *testing.T) {
+	for name, plain := range map[string]bool{"a": true, "_a": true, "Z9.-_": true, "a0": true, "0": false, "0a": false,
+		"9a": false, "-a": false, ".a": false, "a b": false, "ü": false, "or": false, "Every": false, "order": true} {
+		text := Where(name, Eq, 1).String()
+		require.Equal(t, map[bool]string{true: name + " = 1", false: `"` + name + `" = 1`}[plain], text)
+		back, err := ParseCondition(text)
+		require.NoError(t, err, text)
+		require.Equal(t, Where(name, Eq, 1), back, text)
+	}
 }
 
 func TestParseValues(t *testing.T) {

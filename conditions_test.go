@@ -3,6 +3,7 @@ package latchkey
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -320,6 +321,21 @@ func TestConditionJSONIsStrict(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, p.Match(Row{"a": "y"}), none)
 	}
+}
+
+func TestValuesAreBounded(t *testing.T) {
+	of := func(n int) []byte {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"f%d":1`, i)
+		}
+		return []byte("{" + b.String()[1:] + "}")
+	}
+	var v Values
+	require.NoError(t, v.UnmarshalJSON(of(maxListItems)))
+	require.Len(t, v, maxListItems)
+	require.ErrorContains(t, v.UnmarshalJSON(of(maxListItems+1)), "too many values")
+	require.Nil(t, v)
 }
 
 func TestValuesJSON(t *testing.T) {

@@ -145,6 +145,17 @@ func (s *endsAfter) Deliver(ctx context.Context, owner, cursor string, seq uint6
 	return err
 }
 
+func TestDeliverNeedsACursor(t *testing.T) {
+	w := newWorld(t)
+	w.key()
+	for _, cursor := range []string{"", "a\x00", strings.Repeat("c", 300)} {
+		n, err := w.keys.Deliver(w.ctx, cursor, func(context.Context, []latchkey.Event) error { return nil })
+		require.ErrorIs(t, err, latchkey.ErrInvalid, "%q", cursor)
+		require.NotContains(t, err.Error(), "not all events", "no store was asked")
+		require.Zero(t, n)
+	}
+}
+
 // A call that is ended before it came to all owners says so, also if nothing failed until then.
 func TestDeliverThatIsEnded(t *testing.T) {
 	w := newWorld(t)

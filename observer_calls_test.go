@@ -17,6 +17,8 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/visit"
+	"github.com/latchkey-go/latchkey/latchkeytest"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 // ear keeps what an Observer was told. It is safe for concurrent use.
@@ -191,6 +193,39 @@ func unknownText(t *testing.T) string {
 }
 
 // The context of a callback is that of the call.
+// How long a verification took is told where the store was asked, from the beginning of the call.
+func TestDurationsOfVerifications(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &latchkeytest.Store{Store: memstore.New(nil)}
+		var told []latchkey.Verification
+		keys := latchkey.New(store, &latchkey.Options{MaxStale: time.Minute, Observer: latchkey.Observer{
+			Verified: func(_ context.Context, v latchkey.Verification) { told = append(told, v) }}})
+		_, secret, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(t, err)
+		store.Fail(func(string) error { time.Sleep(time.Second); return nil })
+		for range 2 {
+			_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+			require.NoError(t, err)
+		}
+		began := time.Now()
+		_, foreign, err := latchkey.New(memstore.New(nil), nil).For("acme").Issue(t.Context(),
+			latchkey.Spec{Kind: latchkey.KindAPIKey})
+		require.NoError(t, err)
+		_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: foreign.Reveal()})
+		require.ErrorIs(t, err, latchkey.ErrUnknownToken)
+		require.Len(t, told, 3)
+		require.Equal(t, latchkey.SourceStore, told[0].Source)
+		require.GreaterOrEqual(t, told[0].Duration, time.Second)
+		require.Equal(t, latchkey.SourceCache, told[1].Source)
+		require.Zero(t, told[1].Duration)
+		require.Equal(t, latchkey.SourceStore, told[2].Source)
+		require.Positive(t, told[2].Duration)
+		require.Equal(t, time.Since(began), told[2].Duration)
+		store.Fail(nil)
+		require.NoError(t, keys.Close(t.Context()))
+	})
+}
+
 func TestObserverHasTheCallersContext(t *testing.T) {
 	type key struct{}
 	heard := map[string]bool{}

@@ -359,3 +359,34 @@ func TestARequestBesideItself(t *testing.T) {
 		require.Len(t, page.Items, 1)
 	}
 }
+
+// A key that is used again after its time is another request, and the trail says who sent each.
+func TestAKeyThatIsUsedAgain(t *testing.T) {
+	w := newWorld(t)
+	_, text := w.key(latchkey.Allow(latchkey.Any).On("*", "latchkey/*"))
+	access := w.access(text)
+	as := mustAs(w, access)
+	send := func(content string) error {
+		_, _, err := as.ForRequest(latchkey.Request{Key: "k", Content: []byte(content), Until: w.now().Add(time.Hour)}).
+			Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Name: content})
+		return err
+	}
+	for _, content := range []string{"first", "second", "third"} {
+		w.ok(send(content))
+		repeated, ok := errors.AsType[*latchkey.RepeatedError](send(content))
+		require.True(t, ok, content)
+		require.False(t, repeated.Other, content)
+		repeated, ok = errors.AsType[*latchkey.RepeatedError](send(content + ", more"))
+		require.True(t, ok && repeated.Other, content)
+		w.turn(2 * time.Hour)
+		_, err := w.keys.Purge(w.ctx) // of what is over
+		w.ok(err)
+	}
+	of := map[string]int{}
+	actor := access.TokenID()
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{Actor: &actor}) {
+		w.ok(err)
+		of[e.Action]++
+	}
+	require.Equal(t, map[string]int{"token.issue": 3, "request.done": 3}, of)
+}
