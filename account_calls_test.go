@@ -3,6 +3,7 @@ package latchkey_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"time"
 
@@ -146,6 +147,9 @@ func moreTroubles() (calls, steps map[string]func(context.Context, latchkey.Acco
 		},
 		"Events, newest first": func(c ctx, a account, w world) error {
 			return drained(a.Events(c, latchkey.EventQuery{Object: w.spare, Reverse: true, Page: latchkey.Page{Limit: 1}}))
+		},
+		"ExportClient, unknown": func(c ctx, a account, w world) error {
+			return refusedAs(a.ExportClient(c, "nobody", io.Discard), latchkey.ErrNotFound)
 		},
 		"Usage, of a token by day": func(c ctx, a account, w world) error {
 			return second(a.Usage(c, latchkey.UsageQuery{TokenIDs: []string{w.parent}, By: []string{"day", "meter"}}))

@@ -444,6 +444,22 @@ func BenchmarkClientSegment(b *testing.B) {
 	}
 }
 
+// A resource of as many segments as fit is matched as any other.
+func TestTheDeepestResource(t *testing.T) {
+	deep := Resource("a" + strings.Repeat("/a", maxResource/2-1))
+	require.Equal(t, maxResource/2, len(deep.Segments()))
+	for _, rules := range []Permissions{
+		{Allow(Read).On("a/{*}/*")},
+		{Allow(Read).On("a/{*}/a/*", "{*}/a/*")},
+		{Allow(Read).On("{*}/*"), Deny(Read).On("{*}/b/*"), Allow(Update).On("b/{*}")},
+		{Allow(Read).On("{*client}/{*}/*"), Allow(Any).On("{*}/{*}/{*}/*")},
+	} {
+		p := newPolicy([]layer{{rules: rules}}, nil)
+		require.Equal(t, verdictAll, p.verdictOf(&question{action: Read, on: string(deep), client: "a"}), "%v", rules)
+		require.True(t, rules.Allows(Read, deep))
+	}
+}
+
 // No class is longer than a resource may be: what lies beyond does not exist.
 func TestClassesAreResources(t *testing.T) {
 	n := 0

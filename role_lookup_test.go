@@ -223,6 +223,7 @@ func TestEnsureRole(t *testing.T) {
 		"an owner":     {Name: "n", Owner: "acme"},
 		"a version":    {Name: "n", Version: 1},
 		"damaged":      {Name: "n", Damaged: true},
+		"a known one":  {Name: made.Name, Damaged: true},
 		"no name":      {},
 		"unknown role": {Name: "n", Inherits: []string{"nobody"}},
 		"a bad name":   {Name: "n "},
