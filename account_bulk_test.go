@@ -247,6 +247,25 @@ func TestAnActorSweepsWhatItMay(t *testing.T) {
 	assert.Equal(t, 2, n)
 }
 
+// An actor does not end what it was minted from, however it is asked to. What it has no part in it ends.
+func TestAnActorSparesWhatItDescendsFrom(t *testing.T) {
+	w := newWorld(t)
+	rules := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}
+	top, topText := w.issue(latchkey.KindAPIKey, latchkey.Settings{Permissions: rules})
+	middle, middleText := w.mint(w.access(topText), latchkey.Narrowing{})
+	actor, text := w.mint(w.access(middleText), latchkey.Narrowing{})
+	other, _ := w.key(readAll())
+	as := mustAs(w, w.access(text))
+	swept, err := as.DisableAll(w.ctx, latchkey.Selector{IDs: []string{top.ID, middle.ID, actor.ID, other.ID}}, "")
+	w.ok(err)
+	require.Equal(t, []int{1, 3}, []int{swept.Done, swept.Refused}, "%+v", swept)
+	for id, disabled := range map[string]bool{top.ID: false, middle.ID: false, actor.ID: false, other.ID: true} {
+		tok, err := w.acme.Get(w.ctx, id)
+		w.ok(err)
+		require.Equal(t, disabled, tok.Disabled)
+	}
+}
+
 // A mint's rights are those of its chain, which the sweep reads.
 func TestAnActorSweepsMintedTokens(t *testing.T) {
 	w := newWorld(t)

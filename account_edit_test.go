@@ -117,7 +117,7 @@ func TestEditAllRefuses(t *testing.T) {
 	w.ok(err)
 }
 
-// A revoked token stays as it was when it was revoked, and a role of a query that nobody has is an error.
+// A revoked token stays as it was when it was revoked.
 func TestEditAllPassesRevokedTokens(t *testing.T) {
 	w := newWorld(t)
 	r := w.role("reader", readAll())

@@ -297,3 +297,46 @@ func TestWhoStopsWhereItIsTold(t *testing.T) {
 	}
 	require.Equal(t, ids[1:2], seen)
 }
+
+// Rights are those of the token, whatever it is: a test token's, one that was narrowed, and one with an end.
+func TestRightsTellWhoseTheyAre(t *testing.T) {
+	w := newWorld(t)
+	for _, test := range []bool{false, true} {
+		tok, _, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret, Test: test})
+		w.ok(err)
+		rights, err := w.acme.RightsOf(w.ctx, tok.ID)
+		w.ok(err)
+		require.Equal(t, []any{test, tok.ID, "acme"}, []any{rights.Test(), rights.TokenID(), rights.Owner()})
+	}
+}
+
+// What Narrow adds to a caller leaves it the rows and forced values of its token.
+func TestNarrowedAttributesKeepTheRest(t *testing.T) {
+	w := newWorld(t)
+	schema := latchkey.NewSchema(latchkey.Fields{"region": {Column: "region", Type: latchkey.Text}})
+	_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey,
+		Permissions:     latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*")},
+		ChildAttributes: []string{"team", "site"}})
+	w.ok(err)
+	_, text := w.mint(w.access(secret.Reveal()), latchkey.Narrowing{Name: "page",
+		Rows: []latchkey.Condition{latchkey.Where("region", latchkey.Eq, "EU")}, Forced: latchkey.Values{"region": "EU"},
+		Attributes: latchkey.Attributes{"site": "x"}})
+	access := w.access(text)
+	narrowed, err := access.Narrow(w.ctx, latchkey.Narrowing{Attributes: latchkey.Attributes{"team": "red"}})
+	w.ok(err)
+	for _, a := range []latchkey.Access{access, narrowed} {
+		rows, err := a.Filter(latchkey.Read, "a")
+		w.ok(err)
+		require.Equal(t, `region = "EU"`, rows.String())
+		row, err := a.Prepare(latchkey.Create, "a", schema, nil, latchkey.Row{})
+		w.ok(err)
+		require.Equal(t, latchkey.Row{"region": "EU"}, row)
+		require.Equal(t, "page", a.Name())
+		site, _ := a.Attribute("site")
+		require.Equal(t, "x", site)
+	}
+	team, _ := narrowed.Attribute("team")
+	require.Equal(t, "red", team)
+	_, has := access.Attribute("team")
+	require.False(t, has)
+}

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -145,6 +146,20 @@ func TestLatestUseOfWhatIsStored(t *testing.T) {
 	} {
 		got := latestUse(&Token{Used: c.used, Settings: Settings{Validity: Validity{Idle: c.idle}}}, now)
 		require.True(t, c.want.Equal(got), "%+v: %v", c, got)
+	}
+}
+
+// The zero time is 0, not a moment of year 1.
+func TestMicrosOfTheZeroTime(t *testing.T) {
+	require.Zero(t, micros(time.Time{}))
+	require.EqualValues(t, 5, micros(time.UnixMicro(5)))
+	require.EqualValues(t, -5, micros(time.UnixMicro(-5)))
+}
+
+// An address that is not known stays so, however much of it is kept.
+func TestDetailOfNoAddress(t *testing.T) {
+	for d := range AddressDetail(5) {
+		require.Equal(t, netip.Addr{}, d.of(netip.Addr{}), d)
 	}
 }
 

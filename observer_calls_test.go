@@ -192,7 +192,6 @@ func unknownText(t *testing.T) string {
 	return text
 }
 
-// The context of a callback is that of the call.
 // How long a verification took is told where the store was asked, from the beginning of the call.
 func TestDurationsOfVerifications(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -226,6 +225,7 @@ func TestDurationsOfVerifications(t *testing.T) {
 	})
 }
 
+// The context of a callback is that of the call.
 func TestObserverHasTheCallersContext(t *testing.T) {
 	type key struct{}
 	heard := map[string]bool{}

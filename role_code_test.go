@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -448,6 +449,8 @@ func TestRolesOfCodeInAFile(t *testing.T) {
 	}
 	_, err = latchkey.ReadRoles(strings.NewReader(`{"format":2}`))
 	require.ErrorContains(t, err, "later version")
+	_, err = latchkey.ReadRoles(io.LimitReader(spaces{}, 64<<20+1))
+	require.ErrorContains(t, err, "at most")
 	_, err = latchkey.ReadRoles(failingReader{})
 	require.ErrorIs(t, err, errOfReader)
 	require.ErrorIs(t, latchkey.WriteRoles(&again, []latchkey.Role{{}}), latchkey.ErrInvalid)
@@ -510,4 +513,14 @@ func TestAnActorGetsNoSecretOfUnknownRoles(t *testing.T) {
 	_, err = as.Update(w.ctx, desk.ID, func(t *latchkey.Token) error { t.Disabled = false; return nil })
 	w.is(latchkey.ErrDenied, err)
 	w.ok(as.Revoke(w.ctx, desk.ID, ""))
+}
+
+// spaces is a text of spaces that never ends.
+type spaces struct{}
+
+func (spaces) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
 }

@@ -173,6 +173,12 @@ func TestHeadersOfAWrittenError(t *testing.T) {
 	out := httptest.NewRecorder()
 	WriteError(out, httptest.NewRequest("GET", "/", nil), httpadapter.ErrNoCredential)
 	require.Equal(t, inside.Header(), out.Header())
+	for _, err := range []error{nil, httpadapter.ErrNoCredential, latchkey.ErrUnavailable, latchkey.ErrRateLimited} {
+		out := httptest.NewRecorder()
+		require.NotPanics(t, func() { WriteError(out, nil, err) }, "%v", err) // outside a request
+		require.GreaterOrEqual(t, out.Code, 400)
+		require.NotContains(t, out.Header().Values("Retry-After"), "", "%v", err)
+	}
 }
 
 // A client that disconnects has been served: what it received is charged, and the rest is released.

@@ -259,6 +259,12 @@ func TestARoleOfNamedEnvironmentsReachesNoOther(t *testing.T) {
 	access := w.verify(*w.newToken("t", role.ID).Attributes.Token)
 	require.Equal(t, []bool{true, false, false},
 		[]bool{mayRead(access, "main"), mayRead(access, "staging"), mayRead(access, "made later")})
+	w.ok(200, "PUT", "/roles/"+role.ID, roleBodyText(role.ID, `"name":"renamed"`, nil), &gotRole{})
+	w.ok(200, "PUT", "/roles/"+role.ID, roleBodyText(role.ID, whole("main"), nil), &gotRole{})
+	access = w.verify(*w.newToken("u", role.ID).Attributes.Token)
+	require.Equal(t, []bool{true, false, false},
+		[]bool{mayRead(access, "main"), mayRead(access, "staging"), mayRead(access, "made later")},
+		"an update widens nothing")
 	admin := w.makeRole(w.acme, AdminRole("admin", "main"))
 	access = w.verify(*w.newToken("a", admin.ID).Attributes.Token)
 	require.Equal(t, []bool{true, true, true},

@@ -437,6 +437,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	require.Panics(t, func() { Handler(nil, &f.opts) })
 	require.Panics(t, func() { Handler(f.keys, nil) })
 	local := Options{Issuer: "http://127.0.0.1:8080", Scopes: testScopes()}
+	local.Scopes[strings.Repeat("a", 128)] = local.Scopes["read"]
 	require.NotPanics(t, func() { Handler(f.keys, &local) })
 }
 
