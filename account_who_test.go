@@ -249,8 +249,9 @@ func TestWhoBelowADamagedToken(t *testing.T) {
 	parent, secret, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: rules})
 	require.NoError(t, err)
 	access := must(acme.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()}))
+	var child latchkey.Token
 	for range 2 {
-		_, _, err = access.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour})
+		child, _, err = access.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour})
 		require.NoError(t, err)
 	}
 	beside, _, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: rules})
@@ -269,6 +270,17 @@ func TestWhoBelowADamagedToken(t *testing.T) {
 	}
 	require.Len(t, damaged, 3)
 	require.Equal(t, []string{beside.ID}, holders)
+
+	actor := must(acme.As(must(acme.Assume(latchkey.Client{ID: "c"}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On(latchkey.Exactly(latchkey.Path("latchkey", "token", child.ID)))}))))
+	told := 0
+	for _, err := range actor.WhoOf(t.Context(), latchkey.WhoQuery{Action: latchkey.Read, Resource: "a", Minted: true}) {
+		why, ok := errors.AsType[*latchkey.DamagedError](err)
+		require.True(t, ok, "%v", err)
+		require.Equal(t, child.ID, why.ID, "it may not know of the parent")
+		told++
+	}
+	require.Equal(t, 1, told)
 }
 
 func BenchmarkWho(b *testing.B) {
