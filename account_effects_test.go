@@ -191,3 +191,28 @@ func TestEffectsOfManyTokens(t *testing.T) {
 	}
 	require.Len(t, seen, n)
 }
+
+// What the owner's boundary keeps back, a revision of a role does not give.
+func TestEffectsWithinTheBoundary(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("viewer", latchkey.Allow(latchkey.Read).On("a"))
+	tok, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a", "b")}
+		return nil
+	}))
+	for on, gains := range map[latchkey.Pattern]bool{"a": false, "b": true, "c": false} {
+		later := role
+		later.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("a", on)}
+		var of []string
+		for e, err := range w.acme.Effects(w.ctx, latchkey.Revision{Roles: []latchkey.Role{later}}) {
+			w.ok(err)
+			require.Equal(t, []bool{true, false}, []bool{e.Gains, e.Loses})
+			of = append(of, e.Token.ID)
+		}
+		require.Equal(t, gains, len(of) == 1, "%s: %v", on, of)
+		if gains {
+			require.Equal(t, tok.ID, of[0])
+		}
+	}
+}

@@ -3,6 +3,7 @@ package latchkey_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -187,6 +188,12 @@ func TestPagesOfDamagedRecords(t *testing.T) {
 	require.Equal(t, role.ID, roles.Items[0].ID)
 	require.False(t, roles.Items[0].Permissions.Allows("read", "x"), "of a damaged role nothing is left that allows")
 	require.NotEmpty(t, roles.Items[0].Permissions)
+
+	one, err := damaged.Role(w.ctx, role.ID)
+	why, ok := errors.AsType[*latchkey.DamagedError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, []any{latchkey.ChangedRole, "acme", role.ID}, []any{why.Kind, why.Owner, why.ID})
+	require.Equal(t, role.ID, one.ID)
 }
 
 // The JSON of a page is a reply.
@@ -269,6 +276,14 @@ func (s damagedListings) Roles(ctx context.Context, owner string, q latchkey.Rol
 		list[i].Damaged = true
 	}
 	return list, err
+}
+
+func (s damagedListings) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	r, err := s.Store.Role(ctx, owner, id)
+	if r.Damaged = err == nil; r.Damaged {
+		err = &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: owner, ID: id}
+	}
+	return r, err
 }
 
 // shortEvents returns an empty page before each event.

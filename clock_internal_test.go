@@ -27,6 +27,8 @@ func TestHowFarClocksMayLieApart(t *testing.T) {
 		require.Equal(t, c.confirmed, err == nil, "%+v", c)
 		if !c.confirmed {
 			require.ErrorIs(t, err, ErrUnavailable)
+			word := map[bool]string{true: "is 1m0s ahead of this", false: "is 1m0s behind this"}[c.store > c.host]
+			require.ErrorContains(t, err, word)
 			require.Zero(t, m.agreedMax.Load(), "%+v", c)
 		} else {
 			require.Equal(t, c.store, m.agreedMax.Load(), "%+v", c)

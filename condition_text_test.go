@@ -96,6 +96,8 @@ func TestParseConditionSaysWhatIsWrong(t *testing.T) {
 		`a starts-with ""`:                      `character 15: starts-with of an empty text would admit every known value`,
 		`a = attr`:                              `character 9: expected attr("name")`,
 		`a = attr "x")`:                         `character 10: expected attr("name")`,
+		`a = attr(x)`:                           `character 10: expected attr("name")`,
+		`a = attr(5)`:                           `character 10: expected attr("name")`,
 		`a = attr("x"`:                          `character 13: expected ")"`,
 		`a = attr("")`:                          `character 10: `,
 		`"" = 1`:                                `character 1: the field has no name`,

@@ -286,6 +286,8 @@ func TestConditionJSONIsStrict(t *testing.T) {
 		`{"Field":"a","op":"=","value":"x"}`, `{"field":"a","OP":"=","value":"x"}`,
 		`{"field":"a","op":"=","value":"x","more":1}`,
 		`{"field":"a","op":"=","value":"x","field":"b"}`, `{"field":"a","op":"=","value":"x","value":"y"}`,
+		`{"field":"a","op":"=","op":"=","value":"x"}`, `{"field":"a","field":"a","op":"=","value":"x"}`,
+		`{"field":"a","op":"=","value":"x","value":"x"}`, `{"all":[` + good + `],"all":[` + good + `]}`,
 		`{"field":"a","op":"=","value":"x","not":` + good + `}`, `{"not":` + good + `,"not":` + good + `}`,
 		`{"field":"a","op":"==","value":"x"}`, `{"field":"a","op":"LIKE","value":"x"}`, `{"field":1,"op":"=","value":"x"}`,
 		`{"field":"","op":"=","value":"x"}`, `{"field":"a","op":null,"value":"x"}`,

@@ -318,6 +318,7 @@ func TestPermissionsJSONIsStrict(t *testing.T) {
 		`[{"allow":["read"],"deny":["read"],"on":["a"]}]`, `[{"allow":["read"],"deny":[],"on":["a"]}]`,
 		`[{"allow":"read","on":["a"]}]`, `[{"allow":["read"],"on":"a"}]`, `[{"allow":[null],"on":["a"]}]`,
 		`[{"allow":["read"],"on":[null]}]`, `[{"allow":["READ"],"on":["a"]}]`, `[{"allow":["read"],"on":["a//b"]}]`,
+		`[{"allow":5,"on":["a"]}]`, `[{"allow":{},"on":["a"]}]`, `[{"allow":["read",5],"on":["a"]}]`,
 		`[{"allow":["read"],"on":["a"],"where":null}]`, `[{"allow":["read"],"on":["a"],"where":{}}]`,
 		`[{"allow":["read"],"on":["a"],"where":[]}]`, `[{"allow":["read"],"on":["a"],"where":{"all":[]}}]`,
 		`[{"allow":["read"],"on":["a"],"force":null}]`, `[{"allow":["read"],"on":["a"],"force":{}}]`,

@@ -187,6 +187,9 @@ func TestCheckKeyring(t *testing.T) {
 	another, err := latchkey.NewKeyring(latchkey.Key{ID: 3, Secret: bytes.Repeat([]byte("?"), 32)},
 		latchkey.Key{ID: 1, Secret: bytes.Repeat([]byte{'k', 1}, 16)})
 	w.ok(err)
+	others, err := latchkey.NewKeyring(latchkey.Key{ID: 3, Secret: bytes.Repeat([]byte("?"), 32)},
+		latchkey.Key{ID: 1, Secret: bytes.Repeat([]byte("!"), 32)})
+	w.ok(err)
 	for _, c := range []struct {
 		ring *latchkey.Keyring
 		says string
@@ -197,6 +200,7 @@ func TestCheckKeyring(t *testing.T) {
 		{ringOf(t, 3), "the store has secrets under key 1, which the keyring lacks"},
 		{ringOf(t, 9), "the store has secrets under keys 1 and 3, which the keyring lacks"},
 		{nil, "the store has secrets under keys 1 and 3, which the keyring lacks"},
+		{others, "keys 1 and 3 of the keyring do"},
 		{another, "key 3 of the keyring does not open what the store has under that id: it is another key"},
 	} {
 		err := w.keeper(c.ring).CheckKeyring(w.ctx)
