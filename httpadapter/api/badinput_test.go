@@ -405,3 +405,20 @@ func TestCrossOrigin(t *testing.T) {
 		require.Equal(t, 200, w.Code, w.Body)
 	}
 }
+
+// A value of a query is text without NUL, and a request asks at most a hundred questions.
+func TestBoundsOfQuestionsAndQueries(t *testing.T) {
+	h := newHouse(t, setup{})
+	for value, fine := range map[string]bool{"a": true, "%C3%BC": true, "a%00": false, "%00": false, "%FF": false} {
+		if got := h.do("GET", "/tokens?search="+value, nil); fine {
+			got.ok(200)
+		} else {
+			require.Equal(t, "search", got.refused(400, "bad-request").Field, value)
+		}
+	}
+	for n, fine := range map[int]bool{0: false, 1: true, 100: true, 101: false} {
+		one := `{"action":"read","resource":"data/1"}`
+		body := `{"questions":[` + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + `]}`
+		require.Equal(t, fine, h.do("POST", "/me/explain", body).Code == 200, n)
+	}
+}

@@ -262,5 +262,6 @@ func TestPreflight(t *testing.T) {
 		require.Equal(t, "*", out.Header().Get("Access-Control-Allow-Origin"))
 		require.Empty(t, out.Header().Get("Access-Control-Allow-Credentials"))
 		require.Contains(t, out.Header().Get("Access-Control-Allow-Headers"), "x-api-version")
+		require.Equal(t, "1728000", out.Header().Get("Access-Control-Max-Age"))
 	}
 }
