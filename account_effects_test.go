@@ -216,3 +216,34 @@ func TestEffectsWithinTheBoundary(t *testing.T) {
 		}
 	}
 }
+
+// A store that is lost ends the iteration. A record that cannot be read does not.
+func TestEffectsOfALostStore(t *testing.T) {
+	w := newHalfway(t)
+	acme := w.keys.For("acme")
+	for range 3 {
+		_, _, err := acme.Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{"reader"}})
+		require.NoError(t, err)
+	}
+	base, err := acme.Role(t.Context(), w.base)
+	require.NoError(t, err)
+	base.Permissions = nil
+	for _, lost := range []bool{false, true} {
+		w.store.Fail(func(call string) error {
+			switch {
+			case call != "Role":
+				return nil
+			case lost:
+				return latchkey.ErrUnavailable
+			}
+			return &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: "acme", ID: w.reader}
+		})
+		failed := 0
+		for _, err := range acme.Effects(t.Context(), latchkey.Revision{Roles: []latchkey.Role{base}}) {
+			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			failed++
+		}
+		require.Equal(t, lost, failed == 1, "%d", failed)
+		require.Positive(t, failed)
+	}
+}

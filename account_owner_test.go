@@ -316,3 +316,24 @@ func TestConfigureTellsVersions(t *testing.T) {
 	require.Equal(t, []uint64{0, 1, 1, 2, 2, 3}, versions)
 	require.EqualValues(t, 3, record.Version)
 }
+
+// Since goes with NotBefore: it begins with a new one, stays while NotBefore moves on in the past, and ends where
+// NotBefore is moved back or taken away.
+func TestSinceGoesWithNotBefore(t *testing.T) {
+	w := newWorld(t)
+	set := func(at time.Time) uint64 {
+		w.ok(w.acme.Configure(w.ctx, func(o *latchkey.Owner) error { o.NotBefore = at; return nil }))
+		o, err := w.acme.Record(w.ctx)
+		w.ok(err)
+		require.True(t, at.Equal(o.NotBefore))
+		return o.Since
+	}
+	began := w.now()
+	require.EqualValues(t, 1, set(began))
+	w.turn(2 * time.Hour)
+	require.EqualValues(t, 1, set(began.Add(time.Hour)))
+	require.EqualValues(t, 3, set(w.now()))
+	require.EqualValues(t, 0, set(began))
+	require.EqualValues(t, 5, set(w.now()))
+	require.EqualValues(t, 0, set(time.Time{}))
+}
