@@ -153,3 +153,26 @@ func TestExplainWhoOverrides(t *testing.T) {
 		require.Equal(t, 1, found)
 	}
 }
+
+// What the boundary of a role leaves is told of roles that have one and are named, and of no others.
+func TestExplainLimitsOfRoles(t *testing.T) {
+	rules := Permissions{Allow(Read).On("a", "b")}
+	roles := map[string]Role{
+		"free":  {ID: "free", Permissions: rules},
+		"bound": {ID: "bound", Permissions: rules, Boundary: Permissions{Allow(Read).On("a").Where(inEU)}},
+		"heir":  {ID: "heir", Inherits: []string{"bound"}},
+	}
+	limits := func(on Resource, named ...string) map[string]string {
+		out := map[string]string{}
+		for _, r := range newPolicy([]layer{{name: "t", roles: named}}, roles).explain(Read, on).Layers[0].Roles {
+			out[r.ID] = "none"
+			if r.Limit != nil {
+				out[r.ID] = r.Limit.String()
+			}
+		}
+		return out
+	}
+	require.Equal(t, map[string]string{"free": "none", "bound": inEU.String()}, limits("a", "free", "bound"))
+	require.Equal(t, map[string]string{"bound": Condition{}.String()}, limits("b", "bound"))
+	require.Equal(t, map[string]string{"heir": "none", "bound": "none"}, limits("a", "heir"))
+}
