@@ -174,3 +174,39 @@ func TestNarrowedByNoAttribute(t *testing.T) {
 		}
 	}
 }
+
+// A name that would not read as one word stands in quotes.
+func TestWords(t *testing.T) {
+	for text, want := range map[string]string{"a": "a", "a/b": "a/b", "ü": "ü", "": `""`, "a b": `"a b"`, "a,b": `"a,b"`,
+		`a"b`: `"a\"b"`, "a\tb": `"a\tb"`, "a\u202eb": `"a\u202eb"`, "a'b": "a'b"} {
+		require.Equal(t, want, word(text))
+	}
+}
+
+// The lookup part of another system's text has 1 to 256 bytes. A text with another one is not of that system.
+func TestLookupParts(t *testing.T) {
+	for n, ok := range map[int]bool{0: false, 1: true, maxLookup: true, maxLookup + 1: false} {
+		lookup := strings.Repeat("l", n)
+		for _, split := range []bool{false, true} {
+			l := &Legacy{Split: func(string) (string, string, bool) { return lookup, "secret", split }}
+			got, secret, is := l.split("text")
+			require.Equal(t, ok && split, is, n)
+			if is {
+				require.Equal(t, []string{lookup, "secret"}, []string{got, secret})
+			}
+		}
+	}
+}
+
+// A client that is added leaves what else is known of a caller where it is.
+func TestFactsOfACallerThatBecomesAClients(t *testing.T) {
+	attributes := newAttributeSet(Attributes{"a": "b"}, nil)
+	p := &principal{facts: &facts{attributes: attributes, apart: &apartRights{}}}
+	who := p.as(Client{ID: "7"}, attributes)
+	require.Same(t, p.facts, who.facts, "nothing is copied")
+	who = p.as(Client{ID: "7"}, nil)
+	require.Same(t, p.facts.apart, who.facts.apart)
+	require.Nil(t, who.attributes())
+	require.Same(t, attributes, p.attributes())
+	require.Nil(t, (&principal{}).as(Client{ID: "7"}, nil).facts)
+}

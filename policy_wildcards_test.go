@@ -501,3 +501,22 @@ func TestRowsThatDependOnTheCaller(t *testing.T) {
 	}
 	require.True(t, Allow(Create).On("a").Force(map[string]any{"by": Self}).dependsOnCaller())
 }
+
+// Of a class in which the client's id may stand in many places, each way is asked, up to a bound.
+func TestQuestionsOfAClass(t *testing.T) {
+	for n := range maxClientChoices + 2 {
+		segments, on := []classSegment{{text: "a"}}, "a"
+		for range n {
+			segments, on = append(segments, classSegment{client: true}), on+"/"+unmentioned
+		}
+		c := class{on: on, segments: segments}
+		out, ok := c.questions(true)
+		require.Equal(t, n <= maxClientChoices, ok, n)
+		if ok && n > 0 {
+			require.GreaterOrEqual(t, len(out), 1<<n, n)
+		}
+		out, ok = c.questions(false)
+		require.True(t, ok)
+		require.Len(t, out, 1)
+	}
+}
