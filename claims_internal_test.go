@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey/internal/compact"
 )
 
 func fullClaims() *claims {
@@ -151,4 +153,36 @@ func TestClaimsForceWhatRecordsMay(t *testing.T) {
 	c.forced = Values{"a": nil, "b": Attr("dept"), "c": "x"}
 	_, ok := readClaims(string(c.append(nil)))
 	require.True(t, ok)
+}
+
+// A condition is read in the one form in which it is written: a negation of a negation is none.
+func TestClaimsOfOtherForms(t *testing.T) {
+	read := func(text []byte) (Condition, bool) {
+		r := compact.NewReader(string(text))
+		c := readCondition(&r)
+		return c, !r.Failed()
+	}
+	leaf := inEU.n.appendClaim(nil)
+	for name, c := range map[string]struct {
+		text []byte
+		want Condition
+		ok   bool
+	}{
+		"a comparison":  {leaf, inEU, true},
+		"negated":       {append([]byte{claimNot}, leaf...), Not(inEU), true},
+		"negated twice": {append([]byte{claimNot, claimNot}, leaf...), Condition{}, false},
+		"all of two": {append(append([]byte{claimAll, 2}, leaf...), isOpen.n.appendClaim(nil)...),
+			All(inEU, isOpen), true},
+		"all of one":                 {append([]byte{claimAll, 1}, leaf...), Condition{}, false},
+		"all of the same twice":      {append(append([]byte{claimAll, 2}, leaf...), leaf...), Condition{}, false},
+		"every row, negated":         {[]byte{claimNot, claimEveryRow}, Condition{}, false},
+		"no row beside a comparison": {append([]byte{claimAll, 2, claimNoRow}, leaf...), Condition{}, false},
+		"cut off":                    {leaf[:len(leaf)-1], Condition{}, false},
+	} {
+		got, ok := read(c.text)
+		require.Equal(t, c.ok, ok, name)
+		if ok {
+			require.Equal(t, c.want.String(), got.String(), name)
+		}
+	}
 }
