@@ -181,6 +181,20 @@ func TestEraseClientEndsItsTokens(t *testing.T) {
 	w.ok(err)
 }
 
+// A trail is read to its end for a client, however short its pages are.
+func TestClientsOfALongTrail(t *testing.T) {
+	w, _, ada := clients(t)
+	short := latchkey.New(shortEvents{w.store}, &latchkey.Options{Clock: w.now}).For("acme")
+	var whole, paged bytes.Buffer
+	w.ok(w.acme.ExportClient(w.ctx, "ada-7", &whole))
+	w.ok(short.ExportClient(w.ctx, "ada-7", &paged))
+	require.Equal(t, whole.String(), paged.String())
+	require.Contains(t, whole.String(), ada[2].ID, "of events of a token that is gone")
+	w.ok(short.EraseClient(w.ctx, "ada-7"))
+	require.NotContains(t, w.everything("acme"), "Lovelace")
+	require.NotContains(t, w.everything("acme"), "ada-7")
+}
+
 // A token that goes while its client is erased, with its parent or by itself, stops nothing.
 func TestEraseClientBesideADeletion(t *testing.T) {
 	for _, others := range []int{0, 2} {

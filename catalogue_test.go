@@ -405,6 +405,12 @@ func TestCatalogueNames(t *testing.T) {
 	} {
 		require.Equal(t, name, c.NameOf(on), on)
 	}
+	deep := &latchkey.Catalogue{Resources: []latchkey.ResourceType{{Template: "doc/{id}/{path...}", Name: "file",
+		Actions: []latchkey.Action{read}}}}
+	deep = newWorld(t, func(o *latchkey.Options) { o.Catalogue = deep }).keys.Catalogue()
+	for on, name := range map[latchkey.Resource]string{"doc/7/a": "file 7/a", "doc/7/a/b/c": "file 7/a/b/c", "doc/7": ""} {
+		require.Equal(t, name, deep.NameOf(on), on)
+	}
 	kind, ok := c.Find("invoice/draft")
 	require.True(t, ok)
 	require.Equal(t, "invoice/draft", kind.Template, "a literal segment comes before a wildcard")
