@@ -251,6 +251,7 @@ func TestBadRules(t *testing.T) {
 	r := Allow(Read).On(many...)
 	require.NoError(t, Permissions{r}.Validate())
 	require.ErrorIs(t, Permissions{r, r}.Validate(), ErrInvalid)
+	require.NoError(t, Permissions{r, Allow(Read).On(many[2:]...)}.Validate(), "as many as there may be")
 	most := make([]Pattern, maxStatements+1)
 	for i := range most {
 		most[i] = "a"

@@ -603,6 +603,43 @@ func TestUsageOfStatelessTokensIsTheParents(t *testing.T) {
 	assert.EqualValues(t, 9, n)
 }
 
+// What ended a stateless token, or what it was minted from, since it was verified is seen by Again.
+func TestAgainOfAStatelessTokenThatEnded(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(w *stateless, child latchkey.Token) error
+		want error
+	}{
+		"nothing": {func(*stateless, latchkey.Token) error { return nil }, nil},
+		"the parent disabled": {func(w *stateless, _ latchkey.Token) error {
+			return second(w.acme.Update(w.ctx, w.parent.ID, func(t *latchkey.Token) error { t.Disabled = true; return nil }))
+		}, latchkey.ErrParent},
+		"the parent revoked": {func(w *stateless, _ latchkey.Token) error { return w.acme.Revoke(w.ctx, w.parent.ID, "") },
+			latchkey.ErrParent},
+		"the parent over": {func(w *stateless, _ latchkey.Token) error {
+			return second(w.acme.Update(w.ctx, w.parent.ID, func(t *latchkey.Token) error {
+				t.Validity.NotAfter = w.now().Add(-time.Minute)
+				return nil
+			}))
+		}, latchkey.ErrParent},
+		"the owner disabled": {func(w *stateless, _ latchkey.Token) error {
+			return configure(w, func(o *latchkey.Owner) { o.Disabled = true })
+		}, latchkey.ErrOwnerDisabled},
+		"itself revoked": {func(w *stateless, child latchkey.Token) error { return w.acme.Revoke(w.ctx, child.ID, "") },
+			latchkey.ErrRevoked},
+	} {
+		w := newStateless(t)
+		child, text := w.page("42")
+		a := w.access(text)
+		w.ok(c.end(w, child))
+		_, err := a.Again(w.ctx)
+		if c.want == nil {
+			w.ok(err)
+			continue
+		}
+		require.ErrorIs(t, err, c.want, name)
+	}
+}
+
 // Quotas and rates are the parent's, and one token has no more than all of them together.
 func TestStatelessTokensDrawOnTheirParent(t *testing.T) {
 	var told []string
