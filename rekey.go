@@ -88,8 +88,11 @@ func (m *Manager) CheckKeyring(ctx context.Context) error {
 			keyWords(slices.Sorted(maps.Keys(lacks))))
 	case len(wrong) > 0:
 		slices.Sort(wrong)
-		return fmt.Errorf("%w: %s of the keyring does not open what the store has under that id: it is another key",
-			ErrNeedsKeyring, keyWords(wrong))
+		what := "does not open what the store has under that id: it is another key"
+		if len(wrong) > 1 {
+			what = "do not open what the store has under those ids: they are other keys"
+		}
+		return fmt.Errorf("%w: %s of the keyring %s", ErrNeedsKeyring, keyWords(wrong), what)
 	}
 	return nil
 }

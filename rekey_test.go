@@ -200,7 +200,7 @@ func TestCheckKeyring(t *testing.T) {
 		{ringOf(t, 3), "the store has secrets under key 1, which the keyring lacks"},
 		{ringOf(t, 9), "the store has secrets under keys 1 and 3, which the keyring lacks"},
 		{nil, "the store has secrets under keys 1 and 3, which the keyring lacks"},
-		{others, "keys 1 and 3 of the keyring do"},
+		{others, "keys 1 and 3 of the keyring do not open what the store has under those ids: they are other keys"},
 		{another, "key 3 of the keyring does not open what the store has under that id: it is another key"},
 	} {
 		err := w.keeper(c.ring).CheckKeyring(w.ctx)
