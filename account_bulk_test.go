@@ -247,7 +247,7 @@ func TestAnActorSweepsWhatItMay(t *testing.T) {
 	assert.Equal(t, 2, n)
 }
 
-// An actor does not end what it was minted from, however it is asked to. What it has no part in it ends.
+// A sweep spares the actor and all that it was minted from, and does what is asked to the others.
 func TestAnActorSparesWhatItDescendsFrom(t *testing.T) {
 	w := newWorld(t)
 	rules := latchkey.Permissions{latchkey.Allow(latchkey.Any).On("*", "latchkey/*")}

@@ -298,7 +298,7 @@ func TestWhoStopsWhereItIsTold(t *testing.T) {
 	require.Equal(t, ids[1:2], seen)
 }
 
-// Rights are those of the token, whatever it is: a test token's, one that was narrowed, and one with an end.
+// Rights say of which token they are, of which owner, and whether it is a test token.
 func TestRightsTellWhoseTheyAre(t *testing.T) {
 	w := newWorld(t)
 	for _, test := range []bool{false, true} {

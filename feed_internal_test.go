@@ -3,6 +3,8 @@ package latchkey
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,7 +16,7 @@ import (
 )
 
 // later returns a reading of time.Now as it would be when so much had passed by the wall clock and by the monotonic
-// one. It is made of seconds of the wall clock since 1885, with nanoseconds below, and of the monotonic clock.
+// one. A reading holds seconds of the wall clock since 1885, with nanoseconds below, and the monotonic clock.
 func later(from time.Time, wall, monotonic time.Duration) time.Time {
 	r := (*struct {
 		wall uint64
@@ -263,4 +265,27 @@ func TestFeedReadsAreCoalesced(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A feed whose first pages hold nothing is read on, whichever of them has something at last.
+func TestListingsOfFeedsReadOn(t *testing.T) {
+	m := New(&failingStore{}, nil)
+	pages := map[string][]Token{"": nil, "1": nil, "2": {{ID: "a"}}, "3": nil, "4": {{ID: "b"}, {ID: "c"}}, "5": nil}
+	var got []string
+	reads := 0
+	for tok, err := range m.ofAllFeeds(t.Context(), func(a, b Token) int { return strings.Compare(a.ID, b.ID) },
+		func(_ FeedID, after string, first bool) ([]Token, string, error) {
+			reads++
+			require.Equal(t, after == "", first)
+			next := strconv.Itoa(reads)
+			if reads == len(pages) {
+				next = ""
+			}
+			return pages[after], next, nil
+		}) {
+		require.NoError(t, err)
+		got = append(got, tok.ID)
+	}
+	require.Equal(t, []string{"a", "b", "c"}, got)
+	require.Equal(t, len(pages), reads)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -50,4 +51,19 @@ func TestTooManyWaitForOneSlowHash(t *testing.T) {
 		require.ErrorIs(t, err, ErrNotFound)
 		require.NoError(t, m.Close(t.Context()))
 	})
+}
+
+// The lookup part of another system's text has 1 to 256 bytes. A text with another one is not of that system.
+func TestLookupParts(t *testing.T) {
+	for n, ok := range map[int]bool{0: false, 1: true, maxLookup: true, maxLookup + 1: false} {
+		lookup := strings.Repeat("l", n)
+		for _, split := range []bool{false, true} {
+			l := &Legacy{Split: func(string) (string, string, bool) { return lookup, "secret", split }}
+			got, secret, is := l.split("text")
+			require.Equal(t, ok && split, is, n)
+			if is {
+				require.Equal(t, []string{lookup, "secret"}, []string{got, secret})
+			}
+		}
+	}
 }

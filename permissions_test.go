@@ -384,3 +384,11 @@ func BenchmarkAllows(b *testing.B) {
 		p.Allows(Read, "dataset/orders")
 	}
 }
+
+// A name that would not read as one word stands in quotes.
+func TestWords(t *testing.T) {
+	for text, want := range map[string]string{"a": "a", "a/b": "a/b", "ü": "ü", "": `""`, "a b": `"a b"`, "a,b": `"a,b"`,
+		`a"b`: `"a\"b"`, "a\tb": `"a\tb"`, "a\u202eb": `"a\u202eb"`, "a'b": "a'b"} {
+		require.Equal(t, want, word(text))
+	}
+}

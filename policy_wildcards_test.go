@@ -476,32 +476,6 @@ func TestClassesAreResources(t *testing.T) {
 	require.Greater(t, n, 8)
 }
 
-// What the rows of a rule depend on is known however deep it lies.
-func TestRowsThatDependOnTheCaller(t *testing.T) {
-	by := func(v any) Condition { return Where("by", Eq, v) }
-	for name, c := range map[string]struct {
-		rows Condition
-		want bool
-	}{
-		"all":                  {AllRows, false},
-		"none":                 {Condition{}, false},
-		"a value":              {by("x"), false},
-		"the caller":           {by(Self), true},
-		"its client":           {by(ClientID), true},
-		"its roles":            {Where("by", In, SelfRoles), true},
-		"its attribute":        {by(Attr("team")), true},
-		"the owner":            {by(OwnerID), false},
-		"the owner, and more":  {All(by(OwnerID), by("x")), false},
-		"first of several":     {All(by(Self), by("x")), true},
-		"last of several":      {AnyOf(by("x"), All(inEU, Not(by(ClientID)))), true},
-		"beside the owner":     {All(by(OwnerID), AnyOf(inEU, by(Self))), true},
-		"of the owner, deeper": {All(inEU, AnyOf(by("x"), by(OwnerID))), false},
-	} {
-		require.Equal(t, c.want, Allow(Read).On("a").Where(c.rows).dependsOnCaller(), name)
-	}
-	require.True(t, Allow(Create).On("a").Force(map[string]any{"by": Self}).dependsOnCaller())
-}
-
 // Of a class in which the client's id may stand in many places, each way is asked, up to a bound.
 func TestQuestionsOfAClass(t *testing.T) {
 	for n := range maxClientChoices + 2 {

@@ -206,3 +206,28 @@ func TestPrincipalsHoldNoRecord(t *testing.T) {
 		require.False(t, at >= start && at < start+uintptr(len(record)), of)
 	}
 }
+
+// What names no attribute leaves a set as it is, also one that does not exist.
+func TestNarrowedByNoAttribute(t *testing.T) {
+	some := newAttributeSet(Attributes{"a": "b"}, []string{"c"})
+	for _, s := range []*attributeSet{nil, some} {
+		for _, more := range []Attributes{nil, {}} {
+			got, err := s.narrowed(more)
+			require.NoError(t, err)
+			require.Same(t, s, got)
+		}
+	}
+}
+
+// A client that is added leaves what else is known of a caller where it is.
+func TestFactsOfACallerThatBecomesAClients(t *testing.T) {
+	attributes := newAttributeSet(Attributes{"a": "b"}, nil)
+	p := &principal{facts: &facts{attributes: attributes, apart: &apartRights{}}}
+	who := p.as(Client{ID: "7"}, attributes)
+	require.Same(t, p.facts, who.facts, "nothing is copied")
+	who = p.as(Client{ID: "7"}, nil)
+	require.Same(t, p.facts.apart, who.facts.apart)
+	require.Nil(t, who.attributes())
+	require.Same(t, attributes, p.attributes())
+	require.Nil(t, (&principal{}).as(Client{ID: "7"}, nil).facts)
+}
