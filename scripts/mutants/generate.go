@@ -33,7 +33,8 @@ type generator struct {
 // is the opposite, or no error; a function that returns a bool or an error returns at once.
 //
 // Nothing is made of what no caller can depend on: the texts of errors and panics, what is printed of a value, the
-// room that a slice or map is made with or grows by, slots that are cleared behind the end of a slice, and locks.
+// room that a slice or map is made with or grows by, slots that are cleared behind the end of a slice, what is put back
+// into a pool, and locks.
 func generate(dir, file string) ([]mutant, error) {
 	read, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
@@ -137,7 +138,7 @@ func room(s ast.Stmt) bool {
 	}
 	switch f := call.Fun.(type) {
 	case *ast.SelectorExpr:
-		return f.Sel.Name == "Grow"
+		return f.Sel.Name == "Grow" || f.Sel.Name == "Put" && len(call.Args) == 1 // of a sync.Pool
 	case *ast.Ident:
 		if f.Name == "clear" && len(call.Args) == 1 {
 			_, ok := call.Args[0].(*ast.SliceExpr)
@@ -236,9 +237,9 @@ func (g *generator) statements(list []ast.Stmt) {
 	}
 }
 
-// locks reports whether a statement takes or leaves a lock. Without it tests hang, or only the race detector sees it.
+// locks reports whether a statement takes or leaves a lock. Without one only the race detector sees it, or tests hang.
 func locks(s string) bool {
-	return strings.HasSuffix(s, "Lock()")
+	return strings.HasSuffix(s, "Lock()") || strings.HasSuffix(s, "Unlock()")
 }
 
 // last returns the type of the last result, if it is bool or error.
