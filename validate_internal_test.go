@@ -1,6 +1,10 @@
 package latchkey
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,5 +58,99 @@ func TestRatesThatRecordsKeep(t *testing.T) {
 		if !good {
 			require.ErrorIs(t, err, ErrInvalid, "%+v", r)
 		}
+	}
+}
+
+// The largest number that a limit names is allowed, and one more is not.
+func TestEachLimitIsReached(t *testing.T) {
+	names := func(n int) (out []string) {
+		for i := range n {
+			out = append(out, fmt.Sprint("n", i))
+		}
+		return out
+	}
+	texts := func(n int) Attributes {
+		out := Attributes{}
+		for _, name := range names(n) {
+			out[name] = "x"
+		}
+		return out
+	}
+	allows := func(p *policy, n int) error {
+		if p.verdict(Create, Resource(strings.Repeat("r", n))) == verdictNone {
+			return ErrDenied
+		}
+		return nil
+	}
+	open := newPolicy([]layer{{rules: Permissions{Allow(Create).On("*")}}}, nil)
+	forced := newPolicy([]layer{{full: true, forced: Values{"a": 1}}, {full: true, forced: Values{"b": 1}}}, nil)
+	for name, c := range map[string]struct {
+		most int
+		try  func(n int) error
+	}{
+		"attributes": {16, func(n int) error {
+			_, err := texts(n).canonical()
+			return err
+		}},
+		"attributes that are read": {16, func(n int) error {
+			text, err := json.Marshal(texts(n))
+			if err == nil {
+				err = new(Attributes).UnmarshalJSON(text)
+			}
+			return err
+		}},
+		"bytes of attributes": {4096, func(n int) error {
+			_, err := Attributes{"a": strings.Repeat("x", n-len(`{"a":""}`))}.canonical()
+			return err
+		}},
+		"bytes of the name of an attribute": {64, func(n int) error {
+			_, err := Attributes{strings.Repeat("a", n): "x"}.canonical()
+			return err
+		}},
+		"ChildAttributes": {16, func(n int) error {
+			_, err := checkChildAttributes(names(n))
+			return err
+		}},
+		"bytes of a condition": {1 << 20, func(n int) error {
+			_, err := ParseCondition("a = 1" + strings.Repeat(" ", n-len("a = 1")))
+			return err
+		}},
+		"forced values": {1000, func(n int) error {
+			_, err := ParseValues(strings.Join(names(n), "=1,") + "=1")
+			return err
+		}},
+		"items of a list": {1000, func(n int) error {
+			return Where("a", In, names(n)).Validate()
+		}},
+		"items of a list that is read": {1000, func(n int) error {
+			text, err := json.Marshal(names(n))
+			if err == nil {
+				err = new(Condition).UnmarshalJSON(fmt.Appendf(nil, `{"field":"a","op":"in","value":%s}`, text))
+			}
+			return err
+		}},
+		"peppers": {8, func(n int) error {
+			l := Legacy{Peppers: map[string][]byte{}}
+			for _, name := range names(n) {
+				l.Peppers[name] = []byte("k")
+			}
+			if why := l.check(); why != "" {
+				return errors.New(why)
+			}
+			return nil
+		}},
+		"live tokens of an owner": {1_000_000, func(n int) error {
+			return (&OwnerPolicy{Tokens: n}).check()
+		}},
+		"live children of a token": {1_000_000, func(n int) error {
+			return (&OwnerPolicy{Children: n}).check()
+		}},
+		"bytes of a resource":                    {512, func(n int) error { return allows(open, n) }},
+		"bytes of a resource with forced values": {512, func(n int) error { return allows(forced, n) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, c.try(c.most))
+			require.Error(t, c.try(c.most+1))
+		})
 	}
 }

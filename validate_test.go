@@ -108,3 +108,36 @@ func TestRecordsAreBounded(t *testing.T) {
 	w.access(secret)
 	w.ok(w.acme.Revoke(w.ctx, tok.ID, long[:256]))
 }
+
+// As many roles as there may be are found by their names, too.
+func TestAsManyRolesByNameAsThereMayBe(t *testing.T) {
+	var all []latchkey.Role
+	var names []string
+	for i := range 1001 {
+		names = append(names, fmt.Sprint("role ", i))
+		all = append(all, latchkey.Role{Name: names[i], Permissions: latchkey.Permissions{
+			latchkey.Allow(latchkey.Read).On("*"),
+		}})
+	}
+	w := newWorld(t, withRoles(all[:1000]...))
+	r, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: names[:256]})
+	w.ok(err)
+	require.Len(t, r.Inherits, 256)
+	_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir of more", Inherits: names[:257]})
+	w.is(latchkey.ErrInvalid, err)
+
+	_, secret := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	minted, _ := w.mint(w.access(secret), latchkey.Narrowing{Lifetime: time.Hour, Roles: names[:1000]})
+	require.Len(t, minted.Roles, 1000)
+	require.NotContains(t, minted.Roles, names[0], "an id")
+	_, _, err = w.access(secret).Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Roles: names})
+	w.is(latchkey.ErrInvalid, err)
+
+	tok, _ := w.key()
+	swept, err := w.acme.EditAll(w.ctx, latchkey.Selector{IDs: []string{tok.ID}},
+		latchkey.Edit{AddRoles: names[:1000]}, "all of them")
+	w.ok(err)
+	require.Equal(t, 1, swept.Done)
+	_, err = w.acme.EditAll(w.ctx, latchkey.Selector{IDs: []string{tok.ID}}, latchkey.Edit{AddRoles: names}, "more")
+	w.is(latchkey.ErrInvalid, err)
+}

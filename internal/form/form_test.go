@@ -129,6 +129,56 @@ func TestParseRefuses(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// The largest number that a limit names is allowed, and one more is not.
+func TestEachLimitIsReached(t *testing.T) {
+	padded := func(text string, n int) string { return text + strings.Repeat("x", n-len(text)) }
+	nested := func(open, inner, end string, n int) string {
+		return strings.Repeat(open, n) + inner + strings.Repeat(end, n)
+	}
+	for name, c := range map[string]struct {
+		most int
+		try  func(n int) error
+	}{
+		"bytes of a form": {MaxBytes, func(n int) error {
+			_, err := Parse(padded("a=", n))
+			return err
+		}},
+		"bytes in which a name is found": {MaxBytes, func(n int) error {
+			_, err := Find(padded("a=", n), "a", true)
+			return err
+		}},
+		"bytes of JSON": {MaxBytes, func(n int) error {
+			_, err := ParseJSON([]byte(padded(`{"a":"`, n-2) + `"}`))
+			return err
+		}},
+		"pairs": {MaxPairs, func(n int) error {
+			_, err := Parse(strings.Repeat("a[]=1&", n))
+			return err
+		}},
+		"pairs among which a name is found": {MaxPairs, func(n int) error {
+			_, err := Find(strings.Repeat("a=1&", n), "a", true)
+			return err
+		}},
+		"values of JSON": {MaxPairs, func(n int) error { // the list is one, too
+			_, err := ParseJSON([]byte("[" + strings.Repeat("1,", n-2) + "1]"))
+			return err
+		}},
+		"brackets": {MaxDepth, func(n int) error {
+			_, err := Parse("a" + strings.Repeat("[b]", n) + "=1")
+			return err
+		}},
+		"levels of JSON": {MaxDepth, func(n int) error {
+			_, err := ParseJSON([]byte(nested(`{"a":`, "1", "}", n)))
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, c.try(c.most))
+			require.ErrorIs(t, c.try(c.most+1), ErrMalformed)
+		})
+	}
+}
+
 func TestParseSkips(t *testing.T) {
 	v, err := Parse(`meta=web&meta[a[b]=1&meta[][x]=%00&meta=%zz&key=K&metadata=1`, "meta")
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package predicate
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +54,42 @@ func TestCompareRefuses(t *testing.T) {
 		assert.Equal(t, c.field, err.Field)
 		assert.Equal(t, c.unknown, err.Unknown)
 		assert.Contains(t, err.Reason, c.reason)
+	}
+}
+
+// The largest number that a limit names is allowed, and one more is not.
+func TestEachLimitIsReached(t *testing.T) {
+	nines := func(n int) string { return strings.Repeat("9", n) }
+	for name, c := range map[string]struct {
+		most int
+		try  func(n int) string // what is wrong
+	}{
+		"digits before the point": {35, func(n int) string {
+			_, reason := numberValue(nines(n))
+			return reason
+		}},
+		"digits behind the point": {30, func(n int) string {
+			_, reason := numberValue("0." + nines(n))
+			return reason
+		}},
+		"bytes of a name": {512, func(n int) string { return CheckName(nines(n)) }},
+		"bytes of a text": {64 << 10, func(n int) string {
+			_, reason := CanonicalText(nil, nines(n))
+			return reason
+		}},
+		"bytes of a number": {64 << 10, func(n int) string {
+			_, reason := canonicalNumber("0." + nines(n-2))
+			return reason
+		}},
+	} {
+		require.Empty(t, c.try(c.most), name)
+		require.NotEmpty(t, c.try(c.most+1), name)
+	}
+	for text, want := range map[string]string{
+		nines(35): nines(35), "1e34": "1" + strings.Repeat("0", 34), "1e35": "1e35",
+		"1e-30": "0." + strings.Repeat("0", 29) + "1", "1e-31": "1e-31",
+	} {
+		require.Equal(t, json.Number(want), PlainNumber(json.Number(text)))
 	}
 }
 

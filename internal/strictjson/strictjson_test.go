@@ -226,6 +226,8 @@ func TestBigInputs(t *testing.T) {
 	assert.Error(t, Unmarshal(bytes.Repeat([]byte(`{"a":`), 200_000), &v))
 	assert.Error(t, Unmarshal([]byte(strings.Repeat("9", 10_000)), &v))
 	assert.Error(t, Unmarshal([]byte("0."+strings.Repeat("9", 10_000)), &v))
+	assert.NoError(t, Unmarshal([]byte(strings.Repeat("9", maxNumber)), new(json.Number)))
+	assert.Error(t, Unmarshal([]byte(strings.Repeat("9", maxNumber+1)), new(json.Number)))
 	assert.NoError(t, Unmarshal([]byte(`"`+strings.Repeat("a", 1_000_000)+`"`), &v))
 	keys := manyKeys(maxMembers)
 	assert.NoError(t, Unmarshal(keys, &v))
