@@ -58,6 +58,18 @@ func TestNarrowedToRoles(t *testing.T) {
 	w.ok(err)
 }
 
+// A create on a malformed resource is denied, whatever a rule forces on every one.
+func TestPrepareOnAMalformedResource(t *testing.T) {
+	w := newWorld(t)
+	a := must(w.acme.Assume(latchkey.Client{}, latchkey.Permissions{
+		latchkey.Allow(latchkey.Create).On("*").Force(map[string]any{"owner": latchkey.Attr("team")})}))
+	for on, want := range map[latchkey.Resource]error{"row": latchkey.ErrForced, "": latchkey.ErrDenied,
+		"a//b": latchkey.ErrDenied, "row/*": latchkey.ErrDenied} {
+		_, err := a.Prepare(latchkey.Create, on, orders, nil, latchkey.Row{"region": "EU"})
+		w.is(want, err)
+	}
+}
+
 // A reference without a value admits no row, whichever method asks.
 func TestReferencesThatHaveNoValue(t *testing.T) {
 	w := newWorld(t)

@@ -107,6 +107,10 @@ func TestEffectsOfRevisions(t *testing.T) {
 			{ID: "new", Name: "base", Permissions: latchkey.Permissions{write}},
 			{ID: other.ID, Name: "other", Permissions: other.Permissions, Inherits: []string{"new"}}}},
 			map[string]string{"other": "gains", "both": "gains", "lent": "gains"}},
+		"roles that would inherit each other": {latchkey.Revision{Roles: []latchkey.Role{
+			{ID: viewer.ID, Name: "viewer", Permissions: viewer.Permissions, Inherits: []string{other.ID}},
+			{ID: other.ID, Name: "other", Permissions: other.Permissions, Inherits: []string{viewer.ID}}}},
+			with2(all("gains and loses"), "other", "gains and loses", "all", "gains")}, // it cannot be compared
 		"a role that nobody has": {latchkey.Revision{Roles: []latchkey.Role{
 			{ID: "new", Name: "base", Permissions: latchkey.Permissions{write}}}}, map[string]string{}},
 		"a boundary": {latchkey.Revision{SetBoundary: true,

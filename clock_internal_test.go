@@ -94,6 +94,28 @@ func TestNoClockIsConfirmedUnread(t *testing.T) {
 	require.Less(t, f.clock.cost.Load(), int64(math.MaxInt64), "the store was asked")
 }
 
+// A time that the store read by time.Now in this process counts for both clocks, however long ago that was. Any other
+// one is the store's alone.
+func TestAStoreWithTheClockOfThisProcess(t *testing.T) {
+	read := time.Now().Add(-time.Hour)
+	own := New(noStore{}, nil)
+	at, store := own.readClocks(&Feed{Now: read})
+	require.Equal(t, []int64{micros(read), micros(read)}, []int64{at.us, store})
+	at, store = own.readClocks(&Feed{Now: read.Round(0)})
+	require.Greater(t, at.us, micros(read))
+	require.Equal(t, micros(read), store)
+	at, store = own.readClocks(&Feed{})
+	require.Greater(t, at.us, micros(read))
+	require.Zero(t, store)
+
+	hosts := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	host := New(noStore{}, &Options{Clock: func() time.Time { return hosts }})
+	for _, now := range []time.Time{read, read.Round(0), {}} {
+		at, store = host.readClocks(&Feed{Now: now})
+		require.Equal(t, []int64{micros(hosts), micros(now)}, []int64{at.us, store})
+	}
+}
+
 // What both clocks showed counts for the time of creation, up to a minute: before that they were set back. For ends it
 // always counts.
 func TestTimesOfCreationAndExpiry(t *testing.T) {

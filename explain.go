@@ -197,7 +197,7 @@ func (p *policy) explainLayer(l *compiledLayer, known []*[]grant, q *question) E
 	if !l.full {
 		p.explainRoles(&x, l, known, q)
 	}
-	if l.own != nil && !l.own.broken {
+	if l.own != nil {
 		x.Rules = append(x.Rules, explainRules(l.own, q, false)...)
 	}
 	return x
@@ -312,7 +312,7 @@ func (p *policy) effectiveRoles(l *compiledLayer, lineage map[int32][]int32, q *
 
 // replacesAll reports whether some rule leaves nothing of what was allowed before the list.
 func (s *ruleset) replacesAll(q *question) bool {
-	return !s.broken && slices.ContainsFunc(s.matching(q), func(i int32) bool { return s.rules[i].replacesAll() })
+	return slices.ContainsFunc(s.matching(q), func(i int32) bool { return s.rules[i].replacesAll() })
 }
 
 func (r *compiledRule) replacesAll() bool {

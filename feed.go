@@ -350,9 +350,6 @@ func (f *follower) refresh(ctx context.Context) error {
 	if _, err := f.applyFeed(r, r.feed.Epoch); err != nil {
 		return err
 	}
-	if f.cached.Epoch() == r.feed.Epoch {
-		return nil
-	}
 	return f.catchUp(ctx, r.feed.Epoch) // not what others have committed since
 }
 

@@ -101,9 +101,9 @@ const maxLive = 1_000_000
 // check returns an error for a policy that cannot be enforced. It truncates times to the precision that stores keep.
 func (p *OwnerPolicy) check() error {
 	switch {
-	case p.MaxLifetime < 0 || p.MaxLifetime != 0 && p.MaxLifetime < time.Microsecond:
+	case p.MaxLifetime != 0 && p.MaxLifetime < time.Microsecond:
 		return fmt.Errorf("%w: Policy.MaxLifetime must be a microsecond or more, or 0 for no rule", ErrInvalid)
-	case p.MaxIdle < 0 || p.MaxIdle != 0 && p.MaxIdle < time.Second:
+	case p.MaxIdle != 0 && p.MaxIdle < time.Second:
 		return fmt.Errorf("%w: Policy.MaxIdle must be a second or more, or 0 for no rule", ErrInvalid)
 	case p.Tokens < 0 || p.Tokens > maxLive:
 		return fmt.Errorf("%w: Policy.Tokens must be 1 to %d, or 0 for no rule", ErrInvalid, maxLive)

@@ -85,6 +85,24 @@ func TestDeniesAfterGrantsAreBounded(t *testing.T) {
 	assert.NoError(t, newPolicy([]layer{{rules: p}}, nil).checkSize(t.Context()))
 }
 
+// Roles that inherit one another may nest rows too deep. Then they allow nothing, and are not saved.
+func TestRowsThatAreNestedTooDeepAreBounded(t *testing.T) {
+	for n, deep := range map[int]bool{10: false, 23: false, 40: true} {
+		roles := map[string]Role{}
+		var last []string
+		for i := range n {
+			id := fmt.Sprint(i)
+			roles[id] = Role{ID: id, Inherits: last, Permissions: Permissions{Grant(Read).On("d/*").Where(Where("k", Eq, i)),
+				Deny(Read).On("d/*").Where(Where("j", Eq, i))}}
+			last = []string{id}
+		}
+		p := newPolicy([]layer{{roles: last}}, roles)
+		rows := rowsOf(p.evaluate(&question{action: Read, on: "d/x"}))
+		require.Equal(t, deep, rows.n.kind == nodeFault, "%d", n)
+		require.Equal(t, deep, p.checkSize(t.Context()) != nil, "%d", n)
+	}
+}
+
 // Grants with the same Denies after them are joined first, and combined with these once.
 func TestDeniesAreCountedOncePerJoin(t *testing.T) {
 	var set grantSet

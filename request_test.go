@@ -1,6 +1,7 @@
 package latchkey_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -389,4 +390,37 @@ func TestAKeyThatIsUsedAgain(t *testing.T) {
 		of[e.Action]++
 	}
 	require.Equal(t, map[string]int{"token.issue": 3, "request.done": 3}, of)
+}
+
+// tornEvents is a store that garbles what its events say of requests.
+type tornEvents struct{ latchkey.Store }
+
+func (s tornEvents) Events(ctx context.Context, owner string, q latchkey.EventQuery) ([]latchkey.Event, string, error) {
+	list, next, err := s.Store.Events(ctx, owner, q)
+	for i := range list {
+		if list[i].Action == "request.done" {
+			list[i].After = []byte("{")
+		}
+	}
+	return list, next, err
+}
+
+// A request of which the trail cannot be read is neither carried out nor taken for one that was.
+func TestARequestWhoseEventCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	o := w.options()
+	torn := latchkey.New(tornEvents{w.store}, &o)
+	t.Cleanup(func() { require.NoError(t, torn.Close(context.Background())) })
+	issue := func(m *latchkey.Manager) error {
+		_, _, err := m.For("acme").ForRequest(w.request("k", "this")).Issue(w.ctx,
+			latchkey.Spec{Kind: latchkey.KindAPIKey})
+		return err
+	}
+	w.ok(issue(w.keys))
+	before := w.changes()
+	err := issue(torn)
+	w.is(latchkey.ErrUnavailable, err)
+	require.NotErrorIs(t, err, latchkey.ErrExists)
+	require.Equal(t, before, w.changes())
+	w.is(latchkey.ErrExists, issue(w.keys))
 }

@@ -240,7 +240,7 @@ func (m *Manager) reverifyParent(ctx context.Context, a Access,
 		} else if err != nil {
 			return fail(fault.Unavailable(err))
 		}
-		if !cached || !up.works(at) {
+		if !up.works(at) {
 			err = m.verifyRecords(up.found, at)
 		}
 		if cached && up.idles && (err == ErrExpired || err == ErrParent) {

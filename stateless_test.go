@@ -588,7 +588,12 @@ func TestUsageOfStatelessTokensIsTheParents(t *testing.T) {
 		w.ok(w.acme.Revoke(w.ctx, a.TokenID(), ""))
 		_, err = w.verify(text)
 		require.ErrorIs(t, err, latchkey.ErrRevoked, i)
+		a.Refused(w.ctx, latchkey.ErrDenied)
 	}
+	refused, err := w.acme.RefusalReport(w.ctx, latchkey.RefusalQuery{By: []string{"token", "reason"}})
+	w.ok(err)
+	require.Equal(t, []latchkey.RefusalCount{{TokenID: w.parent.ID, Reason: "denied", Count: 3},
+		{TokenID: w.parent.ID, Reason: "revoked", Count: 3}}, refused)
 	rows, err := w.acme.Usage(w.ctx, latchkey.UsageQuery{By: []string{"token", "client", "meter"}})
 	w.ok(err)
 	require.NotEmpty(t, rows)
@@ -1164,6 +1169,7 @@ func TestAStatelessTokenIsCachedWhenItComesAgain(t *testing.T) {
 		w.access(text)
 	}
 	require.Equal(t, before+1, loads())
+	require.Zero(t, w.keys.Stats().Failures["observer"], "there is none")
 }
 
 // To mint a stateless token and to open it costs few allocations.
