@@ -142,6 +142,8 @@ func TestBodiesHaveOneMeaning(t *testing.T) {
 		{"{\"kind\":\"api_key\",\"name\":\"\xff\"}", "/name", "invalid UTF-8"},
 		{`{"kind":"api_key","name":"\ud800"}`, "/name", "a lone surrogate"},
 		{`{"kind":"api_key","role_ends":{"a~b/c":1}}`, "/role_ends/a~0b~1c", "RFC 3339"},
+		{`{"kind":"api_key","role_ends":{"a\"b":{"x":1,"x":2}}}`, `/role_ends/a"b/x`, "has already"},
+		{`{"kind":"api_key","name":"a\"b\\","role_ends":{"c":1,"c":2}}`, "/role_ends/c", "has already"},
 		{`{"kind":"api_key","attributes":{"team":{}}}`, "/attributes", ""},
 	} {
 		got := h.do("POST", "/tokens", tt.body)

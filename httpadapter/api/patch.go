@@ -34,24 +34,17 @@ func (p *patch) apply(v any) error {
 		return err
 	}
 	into := reflect.ValueOf(v).Elem()
-	text, err := merge(was, p.members)
-	if err != nil {
-		return err
-	}
 	fresh := reflect.New(into.Type()).Elem()
-	if err := decode(text, fresh); err != nil {
+	if err := decode(merge(was, p.members), fresh); err != nil {
 		return err
 	}
 	into.Set(fresh)
 	return nil
 }
 
-// merge applies a patch to an object.
-func merge(object []byte, with []member) ([]byte, error) {
-	members, err := membersOf(object)
-	if err != nil {
-		members = nil // RFC 7396 §2: what is no object counts as an empty one
-	}
+// merge applies a patch, which has passed checkJSON, to an object.
+func merge(object []byte, with []member) []byte {
+	members, _ := membersOf(object) // RFC 7396 §2: what is no object counts as an empty one
 	places := make(map[string]int, len(members))
 	for i, m := range members {
 		places[m.name] = i
@@ -65,17 +58,12 @@ func merge(object []byte, with []member) ([]byte, error) {
 			}
 			continue
 		case isObject(m.text):
-			inner, err := membersOf(m.text)
-			if err != nil {
-				return nil, err
-			}
+			inner, _ := membersOf(m.text)
 			var old []byte
 			if known {
 				old = members[at].text
 			}
-			if m.text, err = merge(old, inner); err != nil {
-				return nil, err
-			}
+			m.text = merge(old, inner)
 		}
 		if known {
 			members[at].text = m.text
@@ -92,14 +80,11 @@ func merge(object []byte, with []member) ([]byte, error) {
 		if b.Len() > 1 {
 			b.WriteByte(',')
 		}
-		name, err := json.Marshal(m.name)
-		if err != nil {
-			return nil, err
-		}
+		name, _ := json.Marshal(m.name) // of a text: no error
 		b.Write(name)
 		b.WriteByte(':')
 		b.Write(m.text)
 	}
 	b.WriteByte('}')
-	return b.Bytes(), nil
+	return b.Bytes()
 }

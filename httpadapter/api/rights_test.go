@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/memstore"
 )
 
 // Nobody exceeds its own rights: who, what, and what comes of it.
@@ -215,6 +216,26 @@ func TestMount(t *testing.T) {
 		require.Panics(t, func() { Handler(auth, &opts) })
 	}
 	require.Panics(t, func() { Handler(nil, nil) })
+}
+
+// Without Options the clock is the system's, as a request that is remembered for a day needs one.
+func TestMountWithoutOptions(t *testing.T) {
+	keys := latchkey.New(memstore.New(nil), nil)
+	_, secret, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
+	require.NoError(t, err)
+	w := &world{t: t, keys: keys, acme: keys.For("acme"), admin: secret.Reveal(),
+		handler: Handler(httpadapter.New(keys, nil), nil)}
+	w.do("POST", "/roles", `{"name":"r"}`, "Idempotency-Key", "k").ok(201)
+	w.do("POST", "/roles", `{"name":"r"}`, "Idempotency-Key", "k").refused(409, "carried-out")
+}
+
+// Of two operations on one path one would never be called.
+func TestOneOperationForAMethodOfAPath(t *testing.T) {
+	one := func(method, path string) *operation { return &operation{method: method, path: path} }
+	require.PanicsWithValue(t, "api: two operations GET /a/{id}", func() {
+		routes([]*operation{one("GET", "/a/{id}"), one("GET", "/a"), one("GET", "/a/{id}")})
+	})
+	require.NotPanics(t, func() { routes([]*operation{one("GET", "/a/{id}"), one("PUT", "/a/{id}"), one("GET", "/a")}) })
 }
 
 // A credential in the URL is no unknown parameter, where the host takes it there.
