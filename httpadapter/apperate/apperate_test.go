@@ -116,6 +116,19 @@ func TestAddressLimit(t *testing.T) {
 	from("192.0.2.1:1", RateLimited)
 }
 
+// Without an AddressRate an address may send what the product allowed, which is less in a sandbox.
+func TestDefaultAddressRates(t *testing.T) {
+	for rate, opts := range map[latchkey.Rate]*Options{DefaultAddressRate: {}, DefaultSandboxRate: {Test: true}} {
+		w := newFixture(t, nil)
+		opts.Clock = w.now
+		w.serve = Handler(w.acme, opts, http.NotFoundHandler())
+		for range 1 + rate.Burst {
+			w.requireFault(NoKey, w.get(quote, ""))
+		}
+		w.requireFault(RateLimited, w.get(quote, ""))
+	}
+}
+
 // A caller that may access only some rows is refused, unless the handlers apply the condition.
 func TestRows(t *testing.T) {
 	for _, rows := range []bool{false, true} {

@@ -238,3 +238,61 @@ func TestCreditsThatCannotBeReservedAreNotFree(t *testing.T) {
 	w.store.downReserve = nil
 	w.ok(w.get(quote, w.pk))
 }
+
+// A cost that the store does not take after the reply is told to the host. The reply is sent by then.
+func TestCreditsThatCannotBeSettledAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	w := newFixture(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(100 * latchkey.Credit) })
+	w.ok(w.get(quote, w.pk))
+	require.Empty(t, log.String())
+	w.store.downSettle = latchkey.ErrUnavailable
+	w.ok(w.get(quote, w.pk))
+	require.Contains(t, log.String(), "credits could not be settled")
+	require.NotContains(t, log.String(), w.pk)
+}
+
+// statuses counts the statuses that are written. net/http logs each after the first.
+type statuses struct {
+	http.ResponseWriter
+	written int
+}
+
+func (s *statuses) WriteHeader(status int) { s.written++; s.ResponseWriter.WriteHeader(status) }
+
+func (s *statuses) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// A reply has one status, however a handler writes it.
+func TestAReplyHasOneStatus(t *testing.T) {
+	w := newFixture(t, nil)
+	write := func(rw http.ResponseWriter) {
+		_, err := rw.Write([]byte("a"))
+		require.NoError(t, err)
+	}
+	flush := func(rw http.ResponseWriter) { require.NoError(t, http.NewResponseController(rw).Flush()) }
+	accept := func(rw http.ResponseWriter) { rw.WriteHeader(http.StatusAccepted) }
+	for name, c := range map[string]struct {
+		status int
+		steps  []func(http.ResponseWriter)
+	}{
+		"nothing":              {200, nil},
+		"parts":                {200, []func(http.ResponseWriter){write, write}},
+		"flushed parts":        {200, []func(http.ResponseWriter){write, flush, write, flush}},
+		"flushed before it":    {200, []func(http.ResponseWriter){flush, write}},
+		"its own status":       {202, []func(http.ResponseWriter){accept}},
+		"its own, and a part":  {202, []func(http.ResponseWriter){accept, write}},
+		"its own, and flushed": {202, []func(http.ResponseWriter){accept, flush}},
+	} {
+		w.answer = func(rw http.ResponseWriter, _ *http.Request, _ *Call) {
+			for _, step := range c.steps {
+				step(rw)
+			}
+		}
+		out := httptest.NewRecorder()
+		counted := &statuses{ResponseWriter: out}
+		w.serve.ServeHTTP(counted, request("GET", withToken(quote, w.pk), ""))
+		require.Equal(t, 1, counted.written, name)
+		require.Equal(t, c.status, out.Code, name)
+		used(t, out, 1, 0)
+	}
+}

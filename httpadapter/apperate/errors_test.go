@@ -131,6 +131,16 @@ func TestRepliesCanBeReplaced(t *testing.T) {
 	require.Equal(t, 451, out.Code)
 	require.Equal(t, "Enterprise Permission Required", out.Body.String())
 	w.requireFault(Denied, w.get("/v1/data/ACME/VANS", w.pk))
+
+	// Retry-After is of a reply that says when to come back, and of a cause that ends by itself.
+	w = newFixture(t, &Options{Replies: map[Fault]Reply{Denied: {429, "Forbidden"}, Unavailable: {500, "Down"}}})
+	out = w.get("/v1/data/ACME/VANS", w.pk)
+	require.Equal(t, 429, out.Code)
+	require.NotContains(t, out.Header(), "Retry-After")
+	w.store.down = latchkey.ErrUnavailable
+	out = w.get(carsPath, w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret}))
+	require.Equal(t, 500, out.Code)
+	require.NotContains(t, out.Header(), "Retry-After")
 }
 
 func TestHandlersErrors(t *testing.T) {

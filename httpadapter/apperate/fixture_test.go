@@ -44,7 +44,7 @@ func budget(n latchkey.Credits) []latchkey.Quota {
 // failingStore is a store whose parts can be made to fail.
 type failingStore struct {
 	latchkey.Store
-	down, downOnce, downReserve error
+	down, downOnce, downReserve, downSettle error
 }
 
 func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
@@ -66,6 +66,13 @@ func (s *failingStore) Reserve(ctx context.Context, r latchkey.Reservation) (lat
 		return latchkey.Reserved{}, s.downReserve
 	}
 	return s.Store.Reserve(ctx, r)
+}
+
+func (s *failingStore) Settle(ctx context.Context, owner string, key [16]byte, actual latchkey.Credits) error {
+	if s.downSettle != nil {
+		return s.downSettle
+	}
+	return s.Store.Settle(ctx, owner, key, actual)
 }
 
 func (w *fixture) now() time.Time          { return time.UnixMicro(w.micros.Load()).UTC() }

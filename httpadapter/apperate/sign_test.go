@@ -186,6 +186,43 @@ func TestNothingElseIsSignedAlike(t *testing.T) {
 	require.True(t, made(t, r, v.AccessKey, v.Payload, v.Secret), "absolute form")
 }
 
+// A credential is read in the one form that signers write. Of any other text nothing is read.
+func TestParseCredential(t *testing.T) {
+	signature := strings.Repeat("0a", sha256.Size)
+	good := strings.TrimPrefix(authorization("pk_0", "20230127", signature), signScheme+" ")
+	c, ok := parseCredential(good)
+	require.True(t, ok)
+	require.Equal(t, credential{"pk_0", "20230127", [32]byte(bytes.Repeat([]byte{10}, sha256.Size))}, c)
+	for name, change := range map[string][2]string{
+		"nothing":                {good, ""},
+		"no name":                {"Credential=", ""},
+		"another name":           {"Credential", "credential"},
+		"the scope alone":        {good[strings.Index(good, ", "):], ""},
+		"no space":               {", Signed", ",Signed"},
+		"other headers":          {"host;x-iex-date", "host"},
+		"no signature":           {", Signature=" + signature, ""},
+		"an empty signature":     {signature, ""},
+		"a short signature":      {signature, signature[2:]},
+		"a long signature":       {signature, signature + "00"},
+		"upper case":             {signature, strings.ToUpper(signature)},
+		"no hex":                 {signature, strings.Repeat("0g", sha256.Size)},
+		"no token":               {"pk_0", ""},
+		"a slash in the token":   {"pk_0", "pk/0"},
+		"no stamp":               {"/20230127", ""},
+		"a short stamp":          {"20230127", "2023012"},
+		"a long stamp":           {"20230127", "202301270"},
+		"another term":           {signTerm, "aws4_request"},
+		"something behind":       {signature, signature + ", "},
+		"something in the scope": {signTerm, signTerm + "/"},
+	} {
+		text := strings.Replace(good, change[0], change[1], 1)
+		require.NotEqual(t, good, text, name)
+		c, ok := parseCredential(text)
+		require.False(t, ok, name)
+		require.Empty(t, c.token, name)
+	}
+}
+
 const carsPath = "/v1/data/ACME/CARS"
 
 func TestSignedRequests(t *testing.T) {
