@@ -113,10 +113,7 @@ func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (*http.Request
 func deliveryForm(u *url.URL) (environment []string, drafts, ok bool) {
 	escaped := strings.Split(strings.TrimRight(u.EscapedPath(), "/"), "/")
 	for i, segment := range escaped {
-		var err error
-		if escaped[i], err = url.PathUnescape(segment); err != nil {
-			return nil, false, false
-		}
+		escaped[i], _ = url.PathUnescape(segment) // EscapedPath has no malformed escape
 	}
 	// Muxes differ in whether they split a path before or after unescaping it.
 	plain := strings.Split(strings.TrimRight(u.Path, "/"), "/")

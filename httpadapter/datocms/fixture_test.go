@@ -3,6 +3,7 @@ package datocms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -35,10 +36,39 @@ type fixture struct {
 	errs    []error
 }
 
-// failingStore is a store that can be made to fail.
+// failingStore is a store that can be made to fail. As databases do, it has no answer about an id with a NUL.
 type failingStore struct {
 	latchkey.Store
 	down, downWrite error
+	damaged         string // the id of a role
+}
+
+var errNUL = errors.New("a text with a NUL")
+
+func (s *failingStore) Load(ctx context.Context, owner, tokenID string) (latchkey.Found, error) {
+	if strings.ContainsRune(tokenID, 0) {
+		return latchkey.Found{}, errNUL
+	}
+	return s.Store.Load(ctx, owner, tokenID)
+}
+
+func (s *failingStore) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	if strings.ContainsRune(id, 0) {
+		return latchkey.Role{}, errNUL
+	}
+	r, err := s.Store.Role(ctx, owner, id)
+	if err == nil && id == s.damaged {
+		err = &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: owner, ID: id}
+	}
+	return r, err
+}
+
+func (s *failingStore) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	roles, err := s.Store.Roles(ctx, owner, q)
+	for i := range roles {
+		roles[i].Damaged = roles[i].ID == s.damaged
+	}
+	return roles, err
 }
 
 func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {

@@ -78,6 +78,53 @@ func TestFinalPermissions(t *testing.T) {
 	require.True(t, access.Allows(latchkey.Read, Model("main", "3")))
 }
 
+// Two roles together may enter what either may.
+func TestMergedEnvironments(t *testing.T) {
+	enters := map[string][2]bool{"all": {true, true}, "primary_only": {true, false}, "sandbox_only": {false, true},
+		"none": {false, false}}
+	for a, ofA := range enters {
+		for b, ofB := range enters {
+			require.Equal(t, [2]bool{ofA[0] || ofB[0], ofA[1] || ofB[1]}, enters[mergeEnvironments(a, b)], "%s, %s", a, b)
+		}
+	}
+}
+
+// What a role inherits from one that the host made, or that cannot be read, is not shown: the API has no words for it.
+func TestFinalPermissionsOfOtherRoles(t *testing.T) {
+	w := newFixture(t, nil)
+	host := w.makeRole(w.acme, latchkey.Role{Name: "of the host", Extra: []byte(`{"can_edit_site":true}`)})
+	lost := w.newRole("lost", `"can_edit_schema":true`)
+	role := w.newRole("r", `"can_edit_favicon":true`, lost.ID)
+	_, err := w.acme.UpdateRole(t.Context(), role.ID, func(r *latchkey.Role) error {
+		r.Inherits = append(r.Inherits, host.ID)
+		return nil
+	})
+	require.NoError(t, err)
+	final := func() (flags []string) {
+		var got gotRole
+		w.ok(200, "GET", "/roles/"+role.ID, "", &got)
+		var all []gotRole
+		w.ok(200, "GET", "/roles", "", &all)
+		for _, one := range all {
+			if one.ID == role.ID {
+				require.Equal(t, got.Meta.Final, one.Meta.Final)
+			}
+		}
+		for _, name := range flagNames {
+			if string(got.Meta.Final[name]) == "true" {
+				flags = append(flags, name)
+			}
+		}
+		return flags
+	}
+	require.Equal(t, []string{"can_edit_favicon", "can_edit_schema"}, final())
+	w.store.damaged = lost.ID
+	require.Equal(t, []string{"can_edit_favicon"}, final())
+	var all []gotRole
+	w.ok(200, "GET", "/roles", "", &all)
+	require.Len(t, all, 2, "the administrator's and the readable one")
+}
+
 func TestNegativesNotInherited(t *testing.T) {
 	w := newFixture(t, &Options{NegativesNotInherited: true})
 	entry := `{"environment":"main","item_type":"1","action":"read","on_creator":"anyone"}`

@@ -54,6 +54,29 @@ func TestRecompile(t *testing.T) {
 	require.False(t, mayRead(w.verify(secret), "staging"))
 }
 
+// Recompile leaves a role alone whose record is damaged. If the store takes no change, it says so.
+func TestRecompileInTrouble(t *testing.T) {
+	w := newFixture(t, nil)
+	lost := w.newRole("lost", `"environments_access":"primary_only"`)
+	role := w.newRole("r", `"environments_access":"primary_only"`)
+	after := &Options{Environments: []string{"staging"}}
+	w.store.damaged = lost.ID
+	w.store.downWrite = latchkey.ErrUnavailable
+	n, err := Recompile(t.Context(), w.acme, after)
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+	require.Zero(t, n)
+	w.store.downWrite = nil
+	n, err = Recompile(t.Context(), w.acme, after)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	w.store.damaged = ""
+	for id, version := range map[string]uint64{lost.ID: 1, role.ID: 2} {
+		r, err := w.acme.Role(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, version, r.Version)
+	}
+}
+
 // deletesRole is a store that deletes a role right after listing it.
 type deletesRole struct {
 	latchkey.Store

@@ -144,6 +144,29 @@ func TestManyDuplicateAtOnce(t *testing.T) {
 	}
 }
 
+// A call that needs no body takes one, if it can be read. If it cannot, nothing is done.
+func TestBodiesOfCallsThatNeedNone(t *testing.T) {
+	w := newFixture(t, nil)
+	role := w.newRole("r", "")
+	token := w.newToken("t", w.role.ID, false, false, true)
+	before := w.state()
+	calls := [][2]string{{"POST", "/roles/" + role.ID + "/duplicate"},
+		{"POST", "/access_tokens/" + token.ID + "/regenerate_token"}, {"DELETE", "/roles/" + role.ID},
+		{"DELETE", "/access_tokens/" + token.ID}}
+	for _, call := range calls {
+		for _, body := range []string{"{", "{} {}", `{"a":1,"a":2}`} {
+			w.refused(w.admin, 415, codeJSON, call[0], call[1], body)
+		}
+		h := clientHeaders(w.admin)
+		h.Set("Content-Type", "text/plain")
+		refusedReply(t, w.raw(call[0], call[1], "{}", h), 415, codeContentType)
+	}
+	require.Equal(t, before, w.state())
+	for _, call := range calls {
+		require.Less(t, w.send(w.admin, call[0], call[1], "{}").Code, 300, call)
+	}
+}
+
 func TestRoleNamesAndBonds(t *testing.T) {
 	w := newFixture(t, nil)
 	parent := w.newRole("parent", "")
