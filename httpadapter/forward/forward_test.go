@@ -331,6 +331,7 @@ func TestTargets(t *testing.T) {
 	}
 	for _, target := range []string{
 		"/data/orders", "/data/a-b.c_d~e", "/data/a!$&'()*,=:@b", "/data/%20", "/data/a%20b", "/data/%C3%B6", "/data/%c3%b6",
+		"/data/%C3%AA", "/data/%c3%aa", "/data/%C3%BF", "/data/%c3%bf", "/data/%E2%80%99",
 		"/data/a%2Bb", "/data/%22", "/data/%5B%5D", "/data/...", "/data/.a", "/data/orders?", "/data/orders?a=/../%2e%2e//",
 		"/data/orders?a=b&c=%00+d", "/data/orders?method=DELETE", "/data/orders?x_method=1", "/tree/", "/tree/a/",
 		"/tree/a/b?c",
@@ -342,6 +343,7 @@ func TestTargets(t *testing.T) {
 		"*", "data/orders", "http://api.example.com/data/orders", "//data/orders", "/data//orders", "/data/orders//", "//",
 		"/./data/orders", "/data/./orders", "/data/../data/orders", "/data/orders/.", "/data/orders/..", "/..", "/.",
 		"/data/%2e%2e", "/data/%2E", "/data/%2e%2e/data/orders", "/data/.%2e/x", "/data/orders%2f", "/data%2Forders",
+		"/data/a%5cb", "/data/a%3bb", "/data/a%3fb", "/data/a%7f", "/data/a%0a", "/data/%4A", "/data/%4a", "/data/%4F", "/data/%4f",
 		"/data/a%2Fb", "/data/a%5Cb", `/data/a\b`, "/data/orders;x=1", "/data/orders%3Bx", "/data/..;/x", "/data/;/orders",
 		"/data/a%252Fb", "/data/%25", "/data/a%00", "/data/a%0A", "/data/a%0d", "/data/a%7F", "/data/a%1f", "/data/a+b",
 		"/data/a%3Fb", "/data/a%23b", "/data/orders#x", "/data/orders#", "/data/a b", "/data/a\tb", "/data/ö", "/data/a\x00",
@@ -485,9 +487,11 @@ func TestIdentityValues(t *testing.T) {
 
 // TestAdapterHolds: what the Adapter is set to holds for the original request.
 func TestAdapterHolds(t *testing.T) {
+	var seen string
 	w := newWorld(t, func(o *httpadapter.Options) {
 		o.Carriers = httpadapter.Carriers{Bearer: true, Query: []string{"key"}, Headers: []string{"X-API-Key"}}
 		o.OwnerOf = func(r *http.Request) (string, error) {
+			seen = "//" + r.Host + r.URL.String()
 			owner, _, _ := strings.Cut(r.Host, ".")
 			return owner, nil
 		}
@@ -500,7 +504,14 @@ func TestAdapterHolds(t *testing.T) {
 	}
 	q.key, q.target, q.headers = "", "/data/orders?key="+w.key, []string{"X-Forwarded-Host", "acme.example.com"}
 	require.Equal(t, 200, q.ask(h).Code, "the carriers read the original query")
-	q.target, q.headers = "/data/orders", []string{"X-Forwarded-Host", "acme.example.com", "X-Api-Key", w.key}
+	for _, target := range []string{"/data/orders", "/data/orders?", "/data/orders?a=%20", "/data/%C3%B6",
+		"/data/%c3%b6"} {
+		q.key, q.target = w.key, target
+		require.Equal(t, 200, q.ask(h).Code)
+		require.Equal(t, "//acme.example.com"+target, seen, "OwnerOf reads the original target")
+	}
+	q.key, q.target = "", "/data/orders"
+	q.headers = []string{"X-Forwarded-Host", "acme.example.com", "X-Api-Key", w.key}
 	require.Equal(t, 200, q.ask(h).Code, "the carriers read headers")
 	q.key = w.key
 	require.Equal(t, 400, q.ask(h).Code, "two credentials")

@@ -240,6 +240,8 @@ func TestASecretThatHasEnded(t *testing.T) {
 	}}
 	results := leaks.End(t.Context(), kit.Manager, []leaks.Report{{Text: older}}, opts)
 	require.NoError(t, results[0].Err)
+	assert.Equal(t, older, results[0].Text)
+	assert.True(t, results[0].Form)
 	assert.True(t, results[0].Known)
 	assert.True(t, results[0].Leak.Ended)
 	assert.Equal(t, leaks.Nothing, results[0].Leak.Action)
@@ -334,6 +336,45 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 	assert.False(t, works(kit.Manager, text))
 }
 
+// A signature or an identifier that cannot be one is refused before the host looks for a key.
+func TestNoKeyIsLookedForInVain(t *testing.T) {
+	kit, github := latchkeytest.New(t, nil), newScanner(t)
+	asked := 0
+	h := leaks.GitHub(kit.Manager, func(ctx context.Context, id string) (*ecdsa.PublicKey, error) {
+		asked++
+		return github.keys(ctx, id)
+	}, nil)
+	for name, c := range map[string]struct {
+		header string
+		values []string
+		asked  int
+	}{
+		"as it came":          {"Accept", nil, 1},
+		"no signature":        {"Github-Public-Key-Signature", nil, 0},
+		"an empty signature":  {"Github-Public-Key-Signature", []string{""}, 0},
+		"not base64":          {"Github-Public-Key-Signature", []string{"AAAA!"}, 0},
+		"two signatures":      {"Github-Public-Key-Signature", []string{"AAAA", "AAAA"}, 0},
+		"a wrong signature":   {"Github-Public-Key-Signature", []string{"AAAA"}, 1},
+		"no key":              {"Github-Public-Key-Identifier", nil, 0},
+		"an empty key":        {"Github-Public-Key-Identifier", []string{""}, 0},
+		"two keys":            {"Github-Public-Key-Identifier", []string{"current", "current"}, 0},
+		"a key with a slash":  {"Github-Public-Key-Identifier", []string{"a/b"}, 0},
+		"the longest key":     {"Github-Public-Key-Identifier", []string{strings.Repeat("a", 128)}, 1},
+		"a key that is long":  {"Github-Public-Key-Identifier", []string{strings.Repeat("a", 129)}, 0},
+		"a key of all ranges": {"Github-Public-Key-Identifier", []string{"-_09AZaz"}, 1},
+		"a key with a colon":  {"Github-Public-Key-Identifier", []string{"a:"}, 0},
+		"a key with an at":    {"Github-Public-Key-Identifier", []string{"@A"}, 0},
+		"with a bracket":      {"Github-Public-Key-Identifier", []string{"Z["}, 0},
+		"with a backquote":    {"Github-Public-Key-Identifier", []string{"`a"}, 0},
+		"with a brace":        {"Github-Public-Key-Identifier", []string{"z{"}, 0},
+	} {
+		r := github.request(body(t, "of nobody"))
+		asked, r.Header[c.header] = 0, c.values
+		assert.Equal(t, name == "as it came", answer(h, r).Code == http.StatusOK, name)
+		assert.Equal(t, c.asked, asked, name)
+	}
+}
+
 // A URL may hold the text itself, or what no log should show.
 func TestWhereATextWasFound(t *testing.T) {
 	const at = "https://code.example/"
@@ -392,7 +433,8 @@ func TestAReportThatCannotBeActedUpon(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, r := range leaks.End(ctx, kit.Manager, []leaks.Report{{Text: text}, {Text: "x"}}, nil) {
+	for i, r := range leaks.End(ctx, kit.Manager, []leaks.Report{{Text: text}, {Text: "x"}}, nil) {
+		assert.Equal(t, []string{text, "x"}[i], r.Text)
 		assert.ErrorIs(t, r.Err, context.Canceled)
 		assert.False(t, r.Known)
 	}

@@ -345,6 +345,8 @@ func TestMetadata(t *testing.T) {
 	f = newFixture(t, func(o *Options) { o.Resource = "https://data.example.com" })
 	require.Equal(t, 404, get("/.well-known/oauth-protected-resource").status)
 	require.Equal(t, 200, get("/.well-known/oauth-authorization-server").status)
+	f = newFixture(t, func(o *Options) { o.Issuer, o.Resource = "https://localhost", "http://localhost/v1" })
+	require.Equal(t, 404, get("/.well-known/oauth-protected-resource/v1").status, "another scheme is elsewhere, too")
 }
 
 func TestMount(t *testing.T) {

@@ -1,9 +1,11 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -420,7 +422,9 @@ func TestFailures(t *testing.T) {
 		"both":        {errors.Join(latchkey.ErrUnavailable, latchkey.ErrUnknownToken), away},
 		"tenant":      {httpadapter.ErrNoTenant, badClient},
 	} {
-		h := newSurface(f.keys, &Options{Issuer: issuer, Scopes: testScopes()}).endpoint(
+		var log bytes.Buffer
+		h := newSurface(f.keys, &Options{Issuer: issuer, Scopes: testScopes(),
+			Logger: slog.New(slog.NewTextHandler(&log, nil))}).endpoint(
 			func(r *http.Request, _ params) (*http.Request, any, error) {
 				return r, nil, subjectError(tt.err, false)
 			})
@@ -428,6 +432,7 @@ func TestFailures(t *testing.T) {
 		h.ServeHTTP(w, post("/oauth/token", "a=b").WithContext(ctx))
 		require.Equal(t, tt.want, http.StatusText(w.Code)+": "+strings.Split(w.Body.String(), `"`)[3], name)
 		require.NotContains(t, w.Body.String(), "secret detail")
+		require.Equal(t, w.Code >= 500, strings.Contains(log.String(), "request failed"), "%s: %s", name, &log)
 		if w.Code == 503 && name != "conflict" {
 			require.NotEmpty(t, w.Header().Get("Retry-After"), name)
 		}

@@ -28,3 +28,12 @@ func TestWhoMayAdminister(t *testing.T) {
 		require.Equal(t, may, mayAdminister(access), kind)
 	}
 }
+
+// What a page of the host's shows of each kind of resource.
+func TestResourceTypesHaveNames(t *testing.T) {
+	for _, r := range ResourceTypes() {
+		require.NotEmpty(t, r.Name)
+		require.NotEmpty(t, r.Actions)
+		require.NotEmpty(t, r.Template)
+	}
+}
