@@ -317,17 +317,27 @@ func TestUnknownTextsCountWhileAFeedIsDown(t *testing.T) {
 	assert.EqualValues(t, 1, look(latchkey.New(plain, nil)).found.Load())
 }
 
-// wrongSlot is a store that names a slot which no text can carry.
-type wrongSlot struct{ latchkey.Store }
-
-func (wrongSlot) Locate(string) latchkey.Location {
-	return latchkey.Location{Slot: latchkey.MaxSlot + 1}
+// slotStore is a store that names a slot of its own for each owner.
+type slotStore struct {
+	latchkey.Store
+	slot latchkey.Slot
 }
 
-// What a store gets wrong is not the caller's mistake.
+func (s *slotStore) Locate(string) latchkey.Location { return latchkey.Location{Slot: s.slot} }
+
+// A text can carry the highest slot. What a store gets wrong is not the caller's mistake.
 func TestASlotThatDoesNotExist(t *testing.T) {
-	_, _, err := latchkey.New(wrongSlot{memstore.New(nil)}, nil).For("acme").Issue(t.Context(),
-		latchkey.Spec{Kind: latchkey.KindAPIKey})
+	store := &slotStore{memstore.New(nil), latchkey.MaxSlot}
+	keys := latchkey.New(store, nil)
+	_, secret, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	access, err := keys.For("acme").Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+	require.NoError(t, err)
+	store.slot++
+	_, _, err = keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+	assert.ErrorIs(t, err, latchkey.ErrUnavailable)
+	assert.NotErrorIs(t, err, latchkey.ErrInvalid)
+	_, _, err = access.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour})
 	assert.ErrorIs(t, err, latchkey.ErrUnavailable)
 	assert.NotErrorIs(t, err, latchkey.ErrInvalid)
 }

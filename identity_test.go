@@ -3,6 +3,7 @@ package latchkey_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -248,6 +249,15 @@ func TestAttributesAreCopied(t *testing.T) {
 func TestMintedAttributes(t *testing.T) {
 	w := newWorld(t)
 	dept := rowRule(eq("dept", latchkey.Attr("dept")))
+	many, others := latchkey.Attributes{}, latchkey.Attributes{}
+	for i := range 9 {
+		many[fmt.Sprint("has", i)], others[fmt.Sprint("adds", i)] = "x", "x"
+	}
+	few := maps.Clone(others)
+	delete(few, "adds0")
+	delete(few, "adds1")
+	delete(few, "adds2")
+	few["dept"] = "sales"
 	issue := func(has latchkey.Attributes, child ...string) latchkey.Access {
 		_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Attributes: has,
 			ChildAttributes: child, Permissions: latchkey.Permissions{dept}})
@@ -269,6 +279,9 @@ func TestMintedAttributes(t *testing.T) {
 		{"adds one that is not named", issue(nil), sales, latchkey.ErrInvalid, ""},
 		{"adds another than is named", issue(nil, "team"), sales, latchkey.ErrInvalid, ""},
 		{"adds one that is named", issue(nil, "dept"), sales, nil, "sales"},
+		{"has more than a token may have", issue(many, slices.Collect(maps.Keys(others))...), others,
+			latchkey.ErrInvalid, ""},
+		{"has as many as a token may have", issue(many, slices.Collect(maps.Keys(few))...), few, nil, "sales"},
 	} {
 		for _, narrow := range []bool{false, true} {
 			n := latchkey.Narrowing{Attributes: c.gives, Lifetime: time.Hour}

@@ -89,6 +89,8 @@ func newHalfway(t *testing.T) *halfway {
 	_, err = acme.ImportDigest(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey},
 		latchkey.KeptSecret{Hash: bcryptOf("secret"), Lookup: "lookup"})
 	require.NoError(t, err)
+	issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Client: latchkey.Client{ID: "erased"}})
+	require.NoError(t, acme.EraseClient(t.Context(), "erased"))
 	w.anchor = must(acme.AuditCheckpoint(t.Context()))
 	w.keys = manager(w.store)
 	return w
