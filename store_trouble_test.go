@@ -28,7 +28,7 @@ type halfway struct {
 	keys  *latchkey.Manager
 
 	root, parent, minted, spare, gone string // ids of tokens
-	rootText, parentText              string
+	rootText, boundText, parentText   string
 	base, reader, unused              string // ids of roles
 	old                               string // the id of a secret of spare
 	anchor                            latchkey.AuditAnchor
@@ -62,6 +62,8 @@ func newHalfway(t *testing.T) *halfway {
 		return token.ID, secret.Reveal()
 	}
 	w.root, w.rootText = issue(latchkey.Spec{Kind: latchkey.KindSecret})
+	_, w.boundText = issue(latchkey.Spec{Kind: latchkey.KindSecret,
+		Validity: latchkey.Validity{NotAfter: clock.Now().Add(24 * time.Hour)}})
 	w.parent, w.parentText = issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{w.reader},
 		Limits: latchkey.Limits{Quotas: []latchkey.Quota{{Per: latchkey.Day, Amount: 100}}}})
 	w.spare, _ = issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Client: latchkey.Client{ID: "7"},
@@ -77,6 +79,8 @@ func newHalfway(t *testing.T) *halfway {
 		Lifetime: time.Hour, Permissions: rules})
 	require.NoError(t, err)
 	w.minted = minted.ID
+	_, _, err = access.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour, Roles: []string{w.reader}})
+	require.NoError(t, err)
 	stateless, text, err := access.Mint(t.Context(), latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
 	require.NoError(t, err)
 	w.stateless, w.statelessText = stateless.ID, text.Reveal()
@@ -348,13 +352,18 @@ func TestEveryCallOfTheStoreFails(t *testing.T) {
 	}
 	tried := 0
 	run := func(name string, stepwise bool, do func(context.Context, latchkey.Account, *halfway) error) {
-		for _, acting := range []bool{false, true} {
+		for by, text := range map[string]func(*halfway) string{
+			"the host":               nil,
+			"a secret key":           func(w *halfway) string { return w.rootText },
+			"a secret key that ends": func(w *halfway) string { return w.boundText },
+		} {
+			acting := text != nil
 			// once runs it on a new world, and has the n-th call of the store fail. n < 0: none.
 			once := func(n int) (w *halfway, before []string, hit string, called int, a latchkey.Account, err error) {
 				w = newHalfway(t)
 				a = w.keys.For("acme")
 				if acting {
-					access, err := a.Verify(t.Context(), latchkey.Presented{Secret: w.rootText})
+					access, err := a.Verify(t.Context(), latchkey.Presented{Secret: text(w)})
 					require.NoError(t, err)
 					a, err = a.As(access)
 					require.NoError(t, err)
@@ -374,7 +383,7 @@ func TestEveryCallOfTheStoreFails(t *testing.T) {
 				w.store.Fail(nil)
 				return w, before, hit, called, a, err
 			}
-			about := fmt.Sprintf("%s, acting: %t", name, acting)
+			about := name + " by " + by
 			w, _, _, all, _, err := once(-1)
 			if acting && errors.Is(err, latchkey.ErrDenied) {
 				continue // no actor may do it
