@@ -98,7 +98,10 @@ func TestBadBodies(t *testing.T) {
 		"role: environments null": {"/roles", roleBodyText("", `"name":"x","environments_access":null`, nil),
 			codeFormat, `not a string`},
 		"role: half a family": {"/roles", roleBodyText("", `"name":"x","positive_upload_permissions":[]`, nil),
-			codeFormat, `supplied together`},
+			codeFormat, `positive_upload_permissions and negative_upload_permissions are supplied together`},
+		"role: its other half": {"/roles",
+			roleBodyText("", `"name":"x","negative_search_index_permissions":[]`, nil),
+			codeFormat, `positive_search_index_permissions and negative_search_index_permissions are supplied together`},
 		"role: a list of null": {"/roles",
 			roleBodyText("", `"name":"x","positive_upload_permissions":null,"negative_upload_permissions":[]`, nil),
 			codeFormat, `not an array`},
@@ -204,7 +207,36 @@ func TestBadBodies(t *testing.T) {
 		with(tokenBodyText(w.adminID, "x", role, true, true, true), `{"id":"`+role+`","type":"role"}`, `null`)} {
 		w.refused(w.admin, 422, codeFormat, "PUT", path, body)
 	}
-	w.refused(w.admin, 422, codeFormat, "PUT", "/roles/"+role, roleBodyText("other", `"name":"x"`, nil))
+	details := w.refused(w.admin, 422, codeFormat, "PUT", "/roles/"+role, roleBodyText("other", `"name":"x"`, nil))
+	require.JSONEq(t, `{"messages":["#/data/id: failed schema #/definitions/role/links/1/schema/properties/data/`+
+		`properties/id: not the id of the path."]}`, details, "the schema is that of an update")
+}
+
+// A name has 1 to 256 bytes and no NUL.
+func TestNames(t *testing.T) {
+	w := newFixture(t, nil)
+	for name, code := range map[string]string{"": "VALIDATION_REQUIRED", `a\u0000b`: "VALIDATION_INVALID",
+		strings.Repeat("é", 128) + "x": "VALIDATION_LENGTH", strings.Repeat("é", 128): ""} {
+		other := strings.ReplaceAll(name, "é", "ü") // as names of roles are unique
+		for _, c := range []struct{ method, path, record, body string }{
+			{"POST", "/roles", "Role", roleBodyText("", `"name":"`+name+`"`, nil)},
+			{"PUT", "/roles/" + w.role.ID, "Role", roleBodyText(w.role.ID, `"name":"`+other+`"`, nil)},
+			{"POST", "/access_tokens", "AccessToken", tokenBodyText("", name, w.role.ID)},
+			{"PUT", "/access_tokens/" + w.adminID, "AccessToken",
+				tokenBodyText(w.adminID, name, w.role.ID, true, true, true)},
+		} {
+			if code == "" {
+				require.Less(t, w.send(w.admin, c.method, c.path, c.body).Code, 300)
+				continue
+			}
+			require.JSONEq(t, `{"field":"name","code":"`+code+`","record_type":"`+c.record+`"}`,
+				w.refused(w.admin, 422, codeField, c.method, c.path, c.body))
+		}
+	}
+	// So has that of a duplicate, which the caller does not choose.
+	long := w.newRole(strings.Repeat("x", 256), "")
+	require.Contains(t, w.refused(w.admin, 422, codeField, "POST", "/roles/"+long.ID+"/duplicate", ""),
+		"VALIDATION_LENGTH")
 }
 
 // An accepted body is returned unchanged, and compiles to valid rules.

@@ -39,8 +39,8 @@ type fixture struct {
 // failingStore is a store that can be made to fail. As databases do, it has no answer about an id with a NUL.
 type failingStore struct {
 	latchkey.Store
-	down, downWrite error
-	damaged         string // the id of a role
+	down, downRoles, downWrite error
+	damaged                    string // the id of a role
 }
 
 var errNUL = errors.New("a text with a NUL")
@@ -64,6 +64,9 @@ func (s *failingStore) Role(ctx context.Context, owner, id string) (latchkey.Rol
 }
 
 func (s *failingStore) Roles(ctx context.Context, owner string, q latchkey.RoleQuery) ([]latchkey.Role, error) {
+	if s.downRoles != nil {
+		return nil, s.downRoles
+	}
 	roles, err := s.Store.Roles(ctx, owner, q)
 	for i := range roles {
 		roles[i].Damaged = roles[i].ID == s.damaged

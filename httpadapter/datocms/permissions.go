@@ -98,10 +98,6 @@ func (f *family) readList(c *checker, raw json.RawMessage, at string) []json.Raw
 	list := c.list(raw, at, maxEntries)
 	for i, one := range list {
 		f.readEntry(c, one, at+"/"+itoa(i))
-		var b bytes.Buffer
-		if json.Compact(&b, one) == nil {
-			list[i] = b.Bytes()
-		}
 	}
 	return list
 }

@@ -54,7 +54,7 @@ func TestRecompile(t *testing.T) {
 	require.False(t, mayRead(w.verify(secret), "staging"))
 }
 
-// Recompile leaves a role alone whose record is damaged. If the store takes no change, it says so.
+// Recompile leaves a role alone whose record is damaged. If the store lists no roles, or takes no change, it says so.
 func TestRecompileInTrouble(t *testing.T) {
 	w := newFixture(t, nil)
 	lost := w.newRole("lost", `"environments_access":"primary_only"`)
@@ -65,7 +65,10 @@ func TestRecompileInTrouble(t *testing.T) {
 	n, err := Recompile(t.Context(), w.acme, after)
 	require.ErrorIs(t, err, latchkey.ErrUnavailable)
 	require.Zero(t, n)
-	w.store.downWrite = nil
+	w.store.downWrite, w.store.downRoles = nil, latchkey.ErrUnavailable
+	_, err = Recompile(t.Context(), w.acme, after)
+	require.ErrorIs(t, err, latchkey.ErrUnavailable)
+	w.store.downRoles = nil
 	n, err = Recompile(t.Context(), w.acme, after)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)

@@ -120,6 +120,12 @@ func TestEntriesAreNotWrittenAnew(t *testing.T) {
 		found.Attributes["positive_item_type_permissions"], found.Meta.Final["positive_item_type_permissions"]} {
 		require.Equal(t, "["+entry+"]", string(raw))
 	}
+	// White space alone is left out.
+	role = w.newRole("spaced", models(strings.ReplaceAll(entry, ",", " ,\n\t"), ""))
+	require.Equal(t, "["+entry+"]", string(role.Attributes["positive_item_type_permissions"]))
+	kept, err := w.acme.Role(t.Context(), role.ID)
+	require.NoError(t, err)
+	require.Contains(t, string(kept.Extra), "["+entry+"]")
 }
 
 // A request to duplicate a role has no name, so the caller could not correct a name that is taken.
