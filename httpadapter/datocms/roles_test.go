@@ -208,10 +208,32 @@ func TestWhoReadsRoles(t *testing.T) {
 	w.refused(none, 401, codePermissions, "GET", "/roles/"+w.role.ID, "")
 	w.okAs(tokens, 200, "GET", "/roles", "", &list)
 	require.Len(t, list, 3)
+	for _, id := range []string{w.role.ID, "no-role"} { // whether there is one stays unknown
+		for method, path := range map[string]string{"GET": "/roles/" + id, "PUT": "/roles/" + id, "DELETE": "/roles/" + id,
+			"POST": "/roles/" + id + "/duplicate"} {
+			w.refused(none, 401, codePermissions, method, path, "")
+		}
+	}
 	w.refused(tokens, 401, codePermissions, "POST", "/roles", roleBodyText("", `"name":"x"`, nil))
 	w.opts.OpenRoles = true
 	s := newSurface(w.acme, &w.opts, MeterCMA, DefaultRate)
 	require.NoError(t, (&call{s: s, access: w.verify(none)}).mayRead(w.role.ID))
+}
+
+// A copy inherits denies, or not, as its original does.
+func TestADuplicateInheritsAlike(t *testing.T) {
+	for _, not := range []bool{false, true} {
+		w := newFixture(t, &Options{NegativesNotInherited: not})
+		entry := `{"environment":"main","item_type":"1","action":"read","on_creator":"anyone"}`
+		leaf := w.newRole("leaf", models(entry, ""), w.newRole("base", models(entry, entry)).ID)
+		var copied gotRole
+		w.ok(http.StatusCreated, "POST", "/roles/"+leaf.ID+"/duplicate", "", &copied)
+		require.Equal(t, leaf.Relationships, copied.Relationships)
+		for _, role := range []gotRole{leaf, copied} {
+			access := w.verify(*w.newToken("t", role.ID).Attributes.Token)
+			require.Equal(t, not, access.Allows(latchkey.Read, Model("main", "1")), role.Attributes["name"])
+		}
+	}
 }
 
 // A copy is compiled for the current primary environment, whatever its original was compiled for: Recompile may miss

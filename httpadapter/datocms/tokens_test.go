@@ -245,6 +245,9 @@ func TestDestinations(t *testing.T) {
 		"destination_user_type=user&destination_user_type=user&destination_user_id=7": codeDestinationType,
 		"destination_user_type=user":                                                  codeDestination,
 		"destination_user_type=user&destination_user_id=7&destination_user_id=8":      codeDestination,
+		"destination_user_type=user&destination_user_id=" + strings.Repeat("7", 65):   codeDestination,
+		"destination_user_type=user&destination_user_id=7%00":                         codeFormat,
+		"destination_user_type=user&destination_user_id=%zz":                          codeFormat,
 	} {
 		w.refused(w.admin, 422, code, "DELETE", path+"?"+query, "")
 	}
