@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -422,5 +423,51 @@ func TestBoundsOfQuestionsAndQueries(t *testing.T) {
 		one := `{"action":"read","resource":"data/1"}`
 		body := `{"questions":[` + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + `]}`
 		require.Equal(t, fine, h.do("POST", "/me/explain", body).Code == 200, n)
+	}
+}
+
+// The largest number that a limit names is allowed, and one more is not.
+func TestEachLimitIsReached(t *testing.T) {
+	h := newHouse(t, setup{})
+	h.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Client: latchkey.Client{ID: strings.Repeat("c", maxClientID)}})
+	padded := func(text string, n int) string { return text + strings.Repeat(" ", n-len(text)) }
+	for name, c := range map[string]struct {
+		most, allowed, refused int // and the statuses
+		try                    func(n int) reply
+	}{
+		"bytes of a path": {maxPath, 405, 404, func(n int) reply {
+			return h.do("PUT", "/clients/"+strings.Repeat("c", n-len("clients/")), nil)
+		}},
+		"bytes of a query": {maxQuery, 200, 400, func(n int) reply {
+			return h.do("GET", "/tokens?limit=1"+strings.Repeat("&", n-len("limit=1")), nil)
+		}},
+		"items of a parameter": {100, 200, 400, func(n int) reply {
+			return h.do("GET", "/tokens?kind=secret"+strings.Repeat(",secret", n-1), nil)
+		}},
+		"items of a page": {MaxLimit, 200, 400, func(n int) reply {
+			return h.do("GET", fmt.Sprint("/tokens?limit=", n), nil)
+		}},
+		"how far to count": {1_000_000, 200, 400, func(n int) reply {
+			return h.do("GET", fmt.Sprint("/tokens/count?most=", n), nil)
+		}},
+		"bytes of a client that is exported": {maxClientID, 200, 404, func(n int) reply {
+			return h.do("GET", "/clients/"+strings.Repeat("c", n)+"/export", nil)
+		}},
+		"entity tags": {maxTags, 200, 400, func(n int) reply {
+			return h.do("PATCH", "/roles/"+h.heir.ID, `{}`, "If-Match", strings.Repeat(`"x",`, n-1)+`"1"`)
+		}},
+		"bytes of an Idempotency-Key": {maxOnceKey, 201, 400, func(n int) reply {
+			return h.do("POST", "/tokens", `{"kind":"api_key"}`, "Idempotency-Key", strings.Repeat("k", n))
+		}},
+		"bytes of a body": {DefaultMaxBody, 201, 413, func(n int) reply {
+			return h.do("POST", "/tokens", padded(`{"kind":"api_key"}`, n))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := c.try(c.most)
+			require.Equal(t, c.allowed, got.Code, got.Body)
+			got = c.try(c.most + 1)
+			require.Equal(t, c.refused, got.Code, got.Body)
+		})
 	}
 }

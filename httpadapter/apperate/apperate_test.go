@@ -35,6 +35,20 @@ func TestWhereTheTokenIs(t *testing.T) {
 	} {
 		w.requireFault(f, w.send(post("/v1/ref-data/isin", body)))
 	}
+	// So much of a body is searched, before anybody knows who sends it.
+	for n, found := range map[int]bool{maxTokenBody: true, maxTokenBody + 1: false} {
+		head := `{"token":"` + w.pk + `","isin":"`
+		whole := post("/v1/ref-data/isin", head+strings.Repeat("x", n-len(head)-2)+`"}`)
+		chunked := whole.Clone(t.Context())
+		chunked.Body, chunked.ContentLength = post("/", head+strings.Repeat("x", n-len(head)-2)+`"}`).Body, -1
+		if found {
+			w.ok(w.send(whole))
+			w.ok(w.send(chunked))
+		} else {
+			w.requireFault(NoKey, w.send(whole))
+			w.requireFault(TooLarge, w.send(chunked))
+		}
+	}
 	// Two tokens are refused, even if equal.
 	w.requireFault(BadRequest, w.send(post("/v1/ref-data/isin?token="+w.pk, `{"token":"PK"}`)))
 	w.requireFault(BadRequest, w.get("/v1/stock/aapl/quote?token="+w.pk, w.pk))

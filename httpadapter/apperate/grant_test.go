@@ -38,8 +38,11 @@ func TestGrants(t *testing.T) {
 		action, on, _ := strings.Cut(what, " ")
 		require.Equal(t, want, p.Allows(latchkey.Action(action), latchkey.Resource(on)), what)
 	}
+	long := strings.Repeat("x", maxID)
+	_, err = PublishableSpec("x", Grant{Datasets: []DatasetGrant{{Workspace: long, ID: long, Read: true}}})
+	require.NoError(t, err)
 	for _, d := range [][2]string{{"", "X"}, {"A", ""}, {"A/B", "X"}, {"A", "X*"}, {"*", "X"},
-		{"core", "X"}, {"A", "_system"}} {
+		{"core", "X"}, {"A", "_system"}, {long + "x", "X"}, {"A", long + "x"}} {
 		_, err := PublishableSpec("x", Grant{Datasets: []DatasetGrant{{Workspace: d[0], ID: d[1], Read: true}}})
 		require.ErrorIs(t, err, latchkey.ErrInvalid, d)
 	}

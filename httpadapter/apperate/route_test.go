@@ -3,6 +3,7 @@ package apperate
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -131,7 +132,7 @@ func TestPaths(t *testing.T) {
 		"/v1/a%2Fb/c":           "v1|a/b|c",
 		"/":                     "",
 		"/v1/../x":              "bad", "/v1/./x": "bad", "/v1/%2e%2E/x": "bad", "/v1/a%00b": "bad", "/v1/a%0ab": "bad",
-		"/v1/%ff": "bad", "/1/2/3/4/5/6/7/8/9/a/b/c/d": "bad",
+		"/v1/%ff": "bad", "/1/2/3/4/5/6/7/8/9/a/b/c/d": "bad", "/1/2/3/4/5/6/7/8/9/a/b/c/": "1|2|3|4|5|6|7|8|9|a|b|c",
 	} {
 		u, err := url.Parse(target)
 		require.NoError(t, err)
@@ -183,4 +184,15 @@ func TestHostRoutesComeFirst(t *testing.T) {
 	w.ok(w.get("/v1/weather/Bath", w.pk))
 	w.requireFault(Denied, w.get("/v1/wind/Bath", w.pk))
 	w.ok(w.get("/v1/wind/Bath", w.sk))
+}
+
+// A batch names a hundred data sets at most.
+func TestDataSetsOfABatch(t *testing.T) {
+	w := newFixture(t, nil)
+	var ids []string
+	for i := range maxIDs {
+		ids = append(ids, "D"+strconv.Itoa(i))
+	}
+	w.ok(w.get("/v1/data/ACME/"+strings.Join(ids, ",")+"/K", w.sk))
+	w.requireFault(BadRequest, w.get("/v1/data/ACME/"+strings.Join(append(ids, "D"), ",")+"/K", w.sk))
 }

@@ -164,6 +164,10 @@ var recorded = []struct {
 		`"op":"<","value":9,"setValue":5},{"id":"dp-1","op":"!=","value":7,"setValue":5}]}`},
 		`K [dp-1 >= "1"] [dp-1 < "9" set "5"] [dp-1 != "7" set "5"]`},
 	{"the longest duration", wire{body: `key=K&duration=31536000`}, `K for 8760h0m0s`},
+	{"the longest client", wire{body: `key=K&clientId=` + strings.Repeat("x", 256) + `&clientName=` +
+		strings.Repeat("y", 256)},
+		`K client="` + strings.Repeat("x", 256) + `"/"` + strings.Repeat("y", 256) + `"`},
+	{"as many roles as there may be", wire{body: `key=K&roles=it` + strings.Repeat(`&roles=it`, 99)}, `K roles=["it"]`},
 	{"empty duration", wire{body: `key=K&duration=`}, `K`},
 }
 
@@ -231,7 +235,7 @@ var refused = []struct {
 	{"key as an object", wire{body: `{"key":{}}`}, 400, bad("the key is a text")},
 	{"key as an array", wire{body: `{"key":["K"]}`}, 400, twoKeys},
 
-	{"too many roles", wire{body: `key=K&roles=a` + strings.Repeat(`&roles=a`, 101)}, 400, bad("too many roles")},
+	{"too many roles", wire{body: `key=K&roles=a` + strings.Repeat(`&roles=a`, 100)}, 400, bad("too many roles")},
 	{"role as a map", wire{body: `key=K&role[x]=it`}, 400, bad("roles are names")},
 	{"roles in roles", wire{body: `key=K&roles[0][0]=it`}, 400, bad("roles are names")},
 	{"role null", wire{body: `{"key":"K","role":null}`}, 400, bad("roles are names")},
@@ -256,6 +260,8 @@ var refused = []struct {
 	{"client as true", wire{body: `{"key":"K","clientId":true}`}, 400,
 		bad("clientId is given once, as a text or a number")},
 	{"client too long", wire{body: `key=K&clientId=` + strings.Repeat("x", 257)}, 400,
+		bad("clientId and clientName have at most 256 bytes")},
+	{"client's name too long", wire{body: `key=K&clientId=1&clientName=` + strings.Repeat("x", 257)}, 400,
 		bad("clientId and clientName have at most 256 bytes")},
 
 	{"duration 0", wire{body: `key=K&duration=0`}, 400, bad("duration is whole seconds from 1 to 31536000")},

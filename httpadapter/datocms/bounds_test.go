@@ -92,3 +92,49 @@ func TestRatesOfOptions(t *testing.T) {
 		}
 	}
 }
+
+// The largest number that a limit names is allowed, and one more is not.
+func TestEachLimitIsReached(t *testing.T) {
+	w := newFixture(t, nil)
+	var parents []string
+	for i := range maxParents + 1 {
+		parents = append(parents, w.newRole(fmt.Sprint("parent ", i), "").ID)
+	}
+	role := func(attributes string, parents ...string) int {
+		return w.send(w.admin, "POST", "/roles", roleBodyText("", attributes, parents)).Code
+	}
+	for name, c := range map[string]struct {
+		most int
+		try  func(n int) (status int)
+	}{
+		"bytes of a role's name": {maxName, func(n int) int { return role(`"name":"` + strings.Repeat("r", n) + `"`) }},
+		"bytes of a token's name": {maxName, func(n int) int {
+			return w.send(w.admin, "POST", "/access_tokens", tokenBodyText("", strings.Repeat("t", n), w.role.ID)).Code
+		}},
+		"parents": {maxParents, func(n int) int { return role(`"name":"heir"`, parents[:n]...) }},
+		"bytes of a body": {maxBody, func(n int) int {
+			text := roleBodyText("", `"name":"in a long body"`, nil)
+			return w.send(w.admin, "POST", "/roles", text+strings.Repeat(" ", n-len(text))).Code
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, 201, c.try(c.most))
+			require.Contains(t, []int{413, 422}, c.try(c.most+1))
+		})
+	}
+	for n := range maxMessages + 2 {
+		c := &checker{}
+		for range n {
+			c.fail("#", "wrong.")
+		}
+		require.Len(t, c.messages, min(n, maxMessages))
+	}
+	// So many others may duplicate the role at the same time.
+	original := w.newRole("r", "")
+	for taken, status := range map[int]int{maxTries - 1: 201, maxTries: 422} {
+		w.store.taken = taken
+		got := w.raw("POST", "/roles/"+original.ID+"/duplicate", "", clientHeaders(w.admin))
+		require.Equal(t, status, got.Code, got.Body)
+		require.Zero(t, w.store.taken)
+	}
+}

@@ -41,6 +41,7 @@ type failingStore struct {
 	latchkey.Store
 	down, downRoles, downWrite error
 	damaged                    string // the id of a role
+	taken                      int    // so many writes find that what they make is there
 }
 
 var errNUL = errors.New("a text with a NUL")
@@ -84,6 +85,10 @@ func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[3
 func (s *failingStore) Write(ctx context.Context, w latchkey.Write) error {
 	if s.downWrite != nil {
 		return s.downWrite
+	}
+	if s.taken > 0 {
+		s.taken--
+		return latchkey.ErrExists
 	}
 	return s.Store.Write(ctx, w)
 }

@@ -335,7 +335,7 @@ func TestTargets(t *testing.T) {
 		"/data/a%2Bb", "/data/%22", "/data/%5B%5D", "/data/...", "/data/.a", "/data/orders?", "/data/orders?a=/../%2e%2e//",
 		"/data/orders?a=b&c=%00+d", "/data/orders?method=DELETE", "/data/orders?x_method=1", "/tree/", "/tree/a/",
 		"/tree/a/b?c",
-		"/data/" + strings.Repeat("x", 480), "/data/orders?" + strings.Repeat("x", 8100),
+		"/data/" + strings.Repeat("x", 480), "/data/orders?" + strings.Repeat("x", 8192-len("/data/orders?")),
 	} {
 		require.Equal(t, 200, ask(target), "%q", target)
 	}
@@ -355,8 +355,8 @@ func TestTargets(t *testing.T) {
 		"/data/[a]", "/data/orders?a=\x00", "/data/orders?a=ö", "/data/orders?a b", "/data/orders?a#b",
 		"/data/orders?_method=DELETE", "/data/orders?a=b&_method=", "/data/orders?%5fmethod=DELETE",
 		"/data/orders?_%6dethod=x",
-		"/data/orders?a=%", "/data/orders?a;b", "/data/" + strings.Repeat("x", 9000), "/data/orders?" + strings.Repeat("x",
-			9000),
+		"/data/orders?a=%", "/data/orders?a;b", "/data/" + strings.Repeat("x", 9000),
+		"/data/orders?" + strings.Repeat("x", 8193-len("/data/orders?")),
 	} {
 		require.Equal(t, 400, ask(target), "%q", target)
 	}
@@ -368,7 +368,7 @@ func TestTargets(t *testing.T) {
 	q := question{from: forward.Forwarded, target: "/data/orders", key: all, without: "X-Forwarded-Host"}
 	for host, want := range map[string]int{"a": 200, "a.example:8080": 200, "[::1]:80": 200, "a b": 400, "a/b": 400,
 		"a,b": 400,
-		"a@b": 400, "a\x00": 400, strings.Repeat("a", 256): 400} {
+		"a@b": 400, "a\x00": 400, strings.Repeat("a", 255): 200, strings.Repeat("a", 256): 400} {
 		q.headers = []string{"X-Forwarded-Host", host}
 		require.Equal(t, want, q.ask(h).Code, "%q", host)
 	}
@@ -737,5 +737,49 @@ func TestChallenges(t *testing.T) {
 		got := q.ask(forward.New(w.auth, table, options(from)))
 		require.Equal(t, 401, got.Code)
 		require.Equal(t, want, got.Header()["Www-Authenticate"])
+	}
+}
+
+// What a header holds, and what a refusal says, may be so long, and not longer.
+func TestEachLimitIsReached(t *testing.T) {
+	var text string // of the refusal
+	w := newWorld(t, func(o *httpadapter.Options) {
+		o.Problem = func(w http.ResponseWriter, _ *http.Request, _ httpadapter.Problem) {
+			w.WriteHeader(401)
+			_, _ = w.Write([]byte(text))
+		}
+	})
+	refusal := func(from forward.Source, n int) *httptest.ResponseRecorder {
+		text = strings.Repeat("x", n)
+		return question{from: from, target: "/data/orders"}.ask(forward.New(w.auth, table, options(from)))
+	}
+	for name, c := range map[string]struct {
+		most int
+		try  func(n int) (size int) // 0: refused, or left out
+	}{
+		"the header of a condition": {2048, func(n int) int {
+			value := strings.Repeat("x", n-len(`{"field":"a","op":"=","value":""}`))
+			_, key := w.issue(latchkey.Settings{Permissions: latchkey.Permissions{
+				latchkey.Allow(latchkey.Read).On("dataset/orders").Where(latchkey.Where("a", latchkey.Eq, value))}})
+			out := question{from: forward.Nginx, target: "/rows/orders", key: key}.
+				ask(forward.New(w.auth, table, options(forward.Nginx)))
+			return len(out.Header().Get("Latchkey-Rows"))
+		}},
+		"a body":             {16 << 10, func(n int) int { return refusal(forward.Forwarded, n).Body.Len() }},
+		"a body in a header": {1024, func(n int) int {
+			return len(refusal(forward.Nginx, n).Header().Get("Latchkey-Problem"))
+		}},
+		"the name of headers": {32, func(n int) (size int) {
+			defer func() { _ = recover() }()
+			o := options(forward.Nginx)
+			o.Headers = strings.Repeat("A", n-1) + "-"
+			forward.New(w.auth, table, o)
+			return n
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, c.most, c.try(c.most))
+			require.Zero(t, c.try(c.most+1))
+		})
 	}
 }

@@ -269,7 +269,7 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 		switch id {
 		case "nil":
 			return nil, nil
-		case "Az-_09":
+		case "Az-_09", strings.Repeat("a", 128):
 			return github.keys(ctx, "current")
 		case "p384":
 			return &p384.PublicKey, nil
@@ -328,9 +328,17 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 			assert.True(t, works(kit.Manager, text), "nothing was done")
 		})
 	}
-	named := github.request(body(t, "of nobody"))
-	set("Github-Public-Key-Identifier", "Az-_09")(named)
-	assert.Equal(t, 200, answer(h, named).Code, "what a key may be called")
+	long := strings.Repeat("a", 128)
+	for _, key := range []string{"Az-_09", long} {
+		named := github.request(body(t, "of nobody"))
+		set("Github-Public-Key-Identifier", key)(named)
+		assert.Equal(t, 200, answer(h, named).Code, "what a key may be called")
+	}
+	const most = 1 << 20 // bytes
+	for n, status := range map[int]int{most: 200, most + 1: 413} {
+		whole := body(t, "a", "b", "c") // as many as Limit
+		assert.Equal(t, status, answer(h, github.request(whole+strings.Repeat(" ", n-len(whole)))).Code)
+	}
 	w := answer(h, github.request(`[{"token":"`+text+`","later":{"member":1}}]`))
 	assert.Equal(t, 200, w.Code, "members that GitHub may add are ignored")
 	assert.False(t, works(kit.Manager, text))
@@ -457,6 +465,7 @@ func TestList(t *testing.T) {
 	assert.False(t, works(kit.Manager, text))
 	assert.True(t, works(kit.Manager, kept))
 	assert.JSONEq(t, "[]", post("text/plain", "\n").Body.String())
+	assert.Equal(t, 200, post("text/plain", strings.Repeat("x\n", 1000)).Code)
 	for name, c := range map[string]struct {
 		media, list string
 		status      int

@@ -425,7 +425,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"not ASCII":            func(o *Options) { o.Realm = "é" },
 		"a long name":          func(o *Options) { o.Scopes[strings.Repeat("a", 129)] = o.Scopes["read"] },
 		"many scopes": func(o *Options) {
-			for i := range maxScopes {
+			for i := range maxScopes + 1 - len(o.Scopes) {
 				o.Scopes[fmt.Sprint(i)] = o.Scopes["read"]
 			}
 		},
@@ -440,6 +440,9 @@ func TestOptionsAreChecked(t *testing.T) {
 	require.Panics(t, func() { Handler(f.keys, nil) })
 	local := Options{Issuer: "http://127.0.0.1:8080", Scopes: testScopes()}
 	local.Scopes[strings.Repeat("a", 128)] = local.Scopes["read"]
+	for i := range maxScopes - len(local.Scopes) {
+		local.Scopes[fmt.Sprint(i)] = local.Scopes["read"]
+	}
 	require.NotPanics(t, func() { Handler(f.keys, &local) })
 }
 

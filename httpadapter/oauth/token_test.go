@@ -117,7 +117,12 @@ func TestMalformedRequests(t *testing.T) {
 	f := newFixture(t, nil)
 	creds := pairs("client_id", f.id, "client_secret", f.text)
 	good := creds + "&grant_type=client_credentials"
-	require.Equal(t, 200, f.send(post("/oauth/token", good)).status)
+	// What is added to make it as long, and of as many parameters, as it may be.
+	fill := strings.Repeat("a", maxBody-len(good+"&x="))
+	more := strings.Repeat("&", maxPairs-1-strings.Count(good, "&"))
+	for _, body := range []string{good, good + "&x=" + fill, good + more} {
+		require.Equal(t, 200, f.send(post("/oauth/token", body)).status)
+	}
 	withBasic := func(r *http.Request) *http.Request { r.SetBasicAuth(f.id, f.text); return r }
 	header := func(name string, values ...string) *http.Request {
 		r := post("/oauth/token", good)
@@ -149,9 +154,9 @@ func TestMalformedRequests(t *testing.T) {
 		"two content types": {header("Content-Type", "application/x-www-form-urlencoded", "text/plain"),
 			badReq},
 		"compressed": {header("Content-Encoding", "gzip"), badReq},
-		"too long": {post("/oauth/token", good+"&x="+strings.Repeat("a", maxBody)),
+		"too long": {post("/oauth/token", good+"&x="+fill+"a"),
 			"Request Entity Too Large: invalid_request"},
-		"too many":          {post("/oauth/token", good+strings.Repeat("&", maxPairs)), badReq},
+		"too many":          {post("/oauth/token", good+more+"&"), badReq},
 		"query":             {post("/oauth/token?scope=read", good), badReq},
 		"credentials there": {post("/oauth/token?"+creds, "grant_type=client_credentials"), badReq},
 		"empty query":       {post("/oauth/token?", good), badReq},

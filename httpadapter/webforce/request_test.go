@@ -28,6 +28,8 @@ func TestEveryWayToSendIt(t *testing.T) {
 	w.ok(w.send(r))
 	require.Len(t, w.list(w.call("access.get_all")), 6)
 
+	long := strings.Repeat("x", maxName)
+	require.Equal(t, long, w.ok(w.call("access.add", "name", long)).Name)
 	h = w.ok(w.call("access.add", "name", "no extra"))
 	require.Equal(t, "{}", string(h.Extra))
 	require.Empty(t, has(w.verified(h.Token), "7"))

@@ -226,6 +226,7 @@ func TestCountsAreWrittenOnceWhateverTheStoreSays(t *testing.T) {
 		"unknown, not done":       {before: 1, err: fault.ErrUnknownOutcome},
 		"unknown, done":           {after: 1, err: fault.ErrUnknownOutcome},
 		"unknown again and again": {after: 4, err: fault.ErrUnknownOutcome, fails: true},
+		"unknown, and not done":   {before: 4, err: fault.ErrUnknownOutcome, fails: true},
 		"unavailable":             {before: 1, err: fault.ErrUnavailable, fails: true},
 		"an error it may not say": {after: 1, err: fault.ErrConflict, fails: true},
 	} {
@@ -255,6 +256,7 @@ func TestCountsAreWrittenOnceWhateverTheStoreSays(t *testing.T) {
 			require.EqualValues(t, 15, s.count())
 			require.Len(t, s.batches, 2)
 			require.EqualValues(t, 2, s.ids, "a batch keeps its ID")
+			require.Empty(t, s.warnings)
 			require.NoError(t, counters.Close(t.Context()))
 		})
 	}

@@ -310,3 +310,26 @@ func TestPace(t *testing.T) {
 	p.wrote(1, time.Millisecond)
 	require.Equal(t, 2, p.size)
 }
+
+// A batch that is the only one that fails is tried three times as it is, then in halves. One that is at fault by itself
+// is given up when that has been known for so long.
+func TestWhenABatchIsHalvedAndGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dropped := 0
+		o := outbox[int]{room: 10, pace: pace{size: 10},
+			write: func(context.Context, *batch[int]) error { return fault.ErrUnavailable },
+			drop:  func(items []int, _ string, _ error) { dropped += len(items) }}
+		o.kept = []*batch[int]{{items: []int{1, 2}}}
+		for _, batches := range []int{1, 1, 2} {
+			_, err := o.send(t.Context(), func() []int { return nil })
+			require.ErrorIs(t, err, fault.ErrUnavailable)
+			require.Len(t, o.kept, batches)
+		}
+		for late, want := range map[time.Duration]int{0: 0, 1: 1} {
+			dropped, o.held = 0, nil
+			o.blame(&batch[int]{items: []int{1}, blamed: time.Now().Add(-maxDoubt - late)}, fault.ErrUnavailable)
+			require.Equal(t, want, dropped)
+			require.Len(t, o.held, 1-want)
+		}
+	})
+}
