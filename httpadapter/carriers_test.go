@@ -38,6 +38,8 @@ func TestFindInEveryCarrier(t *testing.T) {
 	ignored := Carriers{Headers: []string{"X-API-Key"}, Basic: BasicIgnored}
 	bad, many, none := ErrBadRequest, ErrManyCredentials, ErrNoCredential
 	long := strings.Repeat("k", maxCarried)
+	other := strings.Repeat("o", 2*maxCarried/4*3-len("K:")) // in base64, which makes four characters of three
+	either := Carriers{Basic: BasicUser, BasicOther: []string{other, other + "o"}}
 	for _, tt := range []struct {
 		name     string
 		carriers Carriers
@@ -114,6 +116,8 @@ func TestFindInEveryCarrier(t *testing.T) {
 		{"Basic, comma", user, get("/", "Authorization", "Basic Szo=, Basic Szo="), "", bad},
 		{"Basic, too long", user, get("/", "Authorization", basic(long+"k:")), "", bad},
 		{"Basic, much too long", user, get("/", "Authorization", basic(strings.Repeat(long, 9)+":")), "", bad},
+		{"Basic, the longest other part", either, get("/", "Authorization", basic("K:"+other)), "K", nil},
+		{"Basic, a longer one", either, get("/", "Authorization", basic("K:"+other+"o")), "", bad},
 		{"Basic, the other part much too long", user, get("/", "Authorization", basic("K:"+strings.Repeat(long, 9))), "",
 			bad},
 		{"two Basic", user, get("/", "Authorization", basic("K:"), "Authorization", basic("K:")), "", many},

@@ -130,7 +130,9 @@ func TestProblemsNameFieldAndReason(t *testing.T) {
 	require.Equal(t, 400, p.Status)
 	require.Equal(t, "amuont", p.Field)
 	require.Equal(t, "The schema has no such field.", p.Detail)
-	for _, name := range []string{strings.Repeat("x", 129), "a\nb", "\xff", "\u0085"} {
+	longest := strings.Repeat("x", 128)
+	require.Equal(t, longest, ProblemOf(&latchkey.ConditionError{Field: longest, Unknown: true}).Field)
+	for _, name := range []string{longest + "x", "a\nb", "\xff", "\u0085"} {
 		p := ProblemOf(&latchkey.ConditionError{Field: name, Unknown: true, Reason: "the schema has no such field"})
 		require.Empty(t, p.Field, "%q", name)
 		require.NotEmpty(t, p.Detail)

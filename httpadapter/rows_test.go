@@ -115,6 +115,10 @@ func TestRowsNeverLookedAt(t *testing.T) {
 			_,
 				_ = w.Write([]byte(rows))
 		}, 500, ""},
+		"switches protocols": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			_, _ = w.Write([]byte(rows))
+		}, 500, ""},
 		"looks elsewhere": {func(w http.ResponseWriter, r *http.Request) {
 			look(r.WithContext(ctx))
 			_,

@@ -102,9 +102,10 @@ func TestTemplatePanics(t *testing.T) {
 	for _, text := range []string{"", "/", "a/", "/a", "a//b", "*", "a/*", "a/b*", ".", "a/..", "{", "a/{",
 		"a/{}", "a/{x", "a/x}",
 		"a/b{x}", "a/{x}b", "a/{x}{y}", "a/{{x}}", "a/{x...}", "a/{$}", "a/{x:[0-9]+}", "a/{*x}", "a/{x*}", "a\x00", "a\xff",
-		strings.Repeat("a", 513)} {
+		"\x00a", strings.Repeat("a", 513)} {
 		require.Panics(t, func() { parseTemplate(text) }, text)
 	}
+	require.NotPanics(t, func() { parseTemplate(strings.Repeat("a", 512)) })
 }
 
 // A router that returns escaped values is detected even if the options state decoded ones. So is one that decodes

@@ -101,4 +101,10 @@ func TestSigningSecret(t *testing.T) {
 		}
 	}
 	require.Equal(t, 2, events, "whoever saw a secret stands in the audit trail")
+	for _, n := range []int{20, 512} { // what is shown of a shorter text tells it from no other
+		text := "pk_old~" + strings.Repeat("0", n-len("pk_old~"))
+		_, err := w.acme.Import(t.Context(), foreignSpec, text)
+		require.NoError(t, err)
+		w.ok(w.send(request("POST", "/v1/account/signed", ask(w.sk, text))))
+	}
 }

@@ -286,5 +286,12 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	require.Panics(t, func() { Handler(latchkey.Account{}, nil, h) })
 	require.Panics(t, func() { Handler(w.acme, &Options{MaxBody: -1}, h) })
 	require.Panics(t, func() { Handler(w.acme, &Options{Replies: map[Fault]Reply{"nonsense": {403, "x"}}}, h) })
-	require.Panics(t, func() { Handler(w.acme, &Options{Replies: map[Fault]Reply{Denied: {200, "x"}}}, h) })
+	for status, fine := range map[int]bool{200: false, 399: false, 400: true, 599: true, 600: false} {
+		build := func() { Handler(w.acme, &Options{Replies: map[Fault]Reply{Denied: {status, "x"}}}, h) }
+		if fine {
+			require.NotPanics(t, build, status)
+		} else {
+			require.Panics(t, build, status)
+		}
+	}
 }

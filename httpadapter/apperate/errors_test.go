@@ -1,8 +1,10 @@
 package apperate
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -133,14 +135,18 @@ func TestRepliesCanBeReplaced(t *testing.T) {
 	w.requireFault(Denied, w.get("/v1/data/ACME/VANS", w.pk))
 
 	// Retry-After is of a reply that says when to come back, and of a cause that ends by itself.
-	w = newFixture(t, &Options{Replies: map[Fault]Reply{Denied: {429, "Forbidden"}, Unavailable: {500, "Down"}}})
+	var log bytes.Buffer
+	w = newFixture(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Replies: map[Fault]Reply{Denied: {429, "Forbidden"}, Unavailable: {500, "Down"}}})
 	out = w.get("/v1/data/ACME/VANS", w.pk)
 	require.Equal(t, 429, out.Code)
 	require.NotContains(t, out.Header(), "Retry-After")
+	require.Empty(t, log.String(), "a refusal is no trouble of ours")
 	w.store.down = latchkey.ErrUnavailable
 	out = w.get(carsPath, w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret}))
 	require.Equal(t, 500, out.Code)
 	require.NotContains(t, out.Header(), "Retry-After")
+	require.Contains(t, log.String(), "request failed")
 }
 
 func TestHandlersErrors(t *testing.T) {

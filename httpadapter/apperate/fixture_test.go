@@ -85,7 +85,8 @@ func newFixture(t *testing.T, opts *Options) *fixture {
 	w.store = &failingStore{Store: memstore.New(&memstore.Options{Clock: w.now})}
 	key, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("k", 32))})
 	require.NoError(t, err)
-	w.keys = latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: key})
+	w.keys = latchkey.New(w.store, &latchkey.Options{Clock: w.now, Keyring: key,
+		Imported: func(text string) bool { return strings.HasPrefix(text, "pk_old") }})
 	t.Cleanup(func() { _ = w.keys.Close(context.Background()) })
 	w.acme, w.other = w.keys.For("acme"), w.keys.For("other")
 	w.sk = w.issue(w.acme, latchkey.Spec{Kind: latchkey.KindSecret})

@@ -328,6 +328,12 @@ func TestStoreTrouble(t *testing.T) {
 		})
 	}
 	require.NotEmpty(t, w.log.String())
+	w.store.downRoles = errors.New("disk on fire")
+	out := w.send(wire{body: `key=K&role=it`})
+	require.Equal(t, 500, out.Code)
+	require.Equal(t, reply("internalError", ""), out.Body.String())
+	require.Contains(t, w.log.String(), "disk on fire")
+	w.store.downRoles = nil
 	require.NotContains(t, w.log.String(), w.key)
 	require.Equal(t, 1, w.count())
 }

@@ -1,6 +1,9 @@
 package datocms
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -10,7 +13,8 @@ import (
 )
 
 func TestStoreTroubleIsNoRefusal(t *testing.T) {
-	w := newFixture(t, nil)
+	var log bytes.Buffer
+	w := newFixture(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	w.store.down = latchkey.ErrUnavailable
 	out := w.raw("GET", "/roles", "", clientHeaders(w.admin))
 	refusedReply(t, out, 503, codeUnavailable)
@@ -25,6 +29,12 @@ func TestStoreTroubleIsNoRefusal(t *testing.T) {
 	out = w.raw("POST", "/roles", roleBodyText("", `"name":"x"`, nil), clientHeaders(w.admin))
 	refusedReply(t, out, 422, codeConcurrent)
 	require.Contains(t, out.Body.String(), `"transient":true`)
+	log.Reset()
+	w.store.downWrite = errors.New("disk on fire")
+	out = w.raw("POST", "/roles", roleBodyText("", `"name":"x"`, nil), clientHeaders(w.admin))
+	require.Equal(t, 500, out.Code)
+	require.NotContains(t, out.Body.String(), "fire")
+	require.Contains(t, log.String(), "disk on fire")
 }
 
 // The owner's policy refuses a token: the caller cannot correct that.

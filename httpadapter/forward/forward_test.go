@@ -588,6 +588,9 @@ func TestFailuresNeverPass(t *testing.T) {
 				if status != 0 {
 					w.WriteHeader(status)
 				}
+				if status >= 200 {
+					w.WriteHeader(451) // one status was said
+				}
 				_, _ = w.Write([]byte("as the host likes"))
 				_, _ = w.Write(make([]byte, 1<<20))
 			}
@@ -765,7 +768,7 @@ func TestEachLimitIsReached(t *testing.T) {
 				ask(forward.New(w.auth, table, options(forward.Nginx)))
 			return len(out.Header().Get("Latchkey-Rows"))
 		}},
-		"a body":             {16 << 10, func(n int) int { return refusal(forward.Forwarded, n).Body.Len() }},
+		"a body": {16 << 10, func(n int) int { return refusal(forward.Forwarded, n).Body.Len() }},
 		"a body in a header": {1024, func(n int) int {
 			return len(refusal(forward.Nginx, n).Header().Get("Latchkey-Problem"))
 		}},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -426,6 +427,8 @@ func TestFailures(t *testing.T) {
 		"denied":      {latchkey.ErrDenied, "Bad Request: unauthorized_client"},
 		"both":        {errors.Join(latchkey.ErrUnavailable, latchkey.ErrUnknownToken), away},
 		"tenant":      {httpadapter.ErrNoTenant, badClient},
+		"a rule": {fmt.Errorf("%w: %w", latchkey.ErrDenied, &latchkey.ConditionError{Field: "regoin", OfRule: true}),
+			"Internal Server Error: server_error"},
 	} {
 		var log bytes.Buffer
 		h := newSurface(f.keys, &Options{Issuer: issuer, Scopes: testScopes(),

@@ -69,6 +69,7 @@ func TestSession(t *testing.T) {
 	require.Empty(t, w.log.String())
 	w.fails("Internal error", w.as("sess-trouble", "access.get_all"))
 	require.Contains(t, w.log.String(), "session store down")
+	require.Contains(t, w.log.String(), "command=access.get_all")
 	w.fails("Internal error", w.as("sess-rules", "access.get_all"))
 	require.Contains(t, w.log.String(), "rule 1")
 
