@@ -35,7 +35,10 @@ func TestWhereTheTokenIs(t *testing.T) {
 	} {
 		w.requireFault(f, w.send(post("/v1/ref-data/isin", body)))
 	}
-	// So much of a body is searched, before anybody knows who sends it.
+	// So much of a body is searched, before anybody knows who sends it. None is if the query has a token.
+	given := post("/v1/ref-data/isin?token="+w.pk, strings.Repeat(" ", maxTokenBody+1))
+	given.ContentLength = -1
+	w.ok(w.send(given))
 	for n, found := range map[int]bool{maxTokenBody: true, maxTokenBody + 1: false} {
 		head := `{"token":"` + w.pk + `","isin":"`
 		whole := post("/v1/ref-data/isin", head+strings.Repeat("x", n-len(head)-2)+`"}`)

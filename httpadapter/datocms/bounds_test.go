@@ -122,6 +122,9 @@ func TestEachLimitIsReached(t *testing.T) {
 			require.Contains(t, []int{413, 422}, c.try(c.most+1))
 		})
 	}
+	details := w.refused(w.admin, 422, codeField, "POST", "/access_tokens",
+		tokenBodyText("", strings.Repeat("t", maxName+1), w.role.ID))
+	require.JSONEq(t, `{"field":"name","code":"VALIDATION_LENGTH","record_type":"AccessToken"}`, details)
 	for n := range maxMessages + 2 {
 		c := &checker{}
 		for range n {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,8 +14,7 @@ import (
 )
 
 func TestStoreTroubleIsNoRefusal(t *testing.T) {
-	var log bytes.Buffer
-	w := newFixture(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	w := newFixture(t, nil)
 	w.store.down = latchkey.ErrUnavailable
 	out := w.raw("GET", "/roles", "", clientHeaders(w.admin))
 	refusedReply(t, out, 503, codeUnavailable)
@@ -29,12 +29,17 @@ func TestStoreTroubleIsNoRefusal(t *testing.T) {
 	out = w.raw("POST", "/roles", roleBodyText("", `"name":"x"`, nil), clientHeaders(w.admin))
 	refusedReply(t, out, 422, codeConcurrent)
 	require.Contains(t, out.Body.String(), `"transient":true`)
-	log.Reset()
-	w.store.downWrite = errors.New("disk on fire")
-	out = w.raw("POST", "/roles", roleBodyText("", `"name":"x"`, nil), clientHeaders(w.admin))
-	require.Equal(t, 500, out.Code)
-	require.NotContains(t, out.Body.String(), "fire")
-	require.Contains(t, log.String(), "disk on fire")
+
+	var log bytes.Buffer
+	w = newFixture(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for err, status := range map[error]int{latchkey.ErrConflict: 422, errors.New("disk on fire"): 500} {
+		log.Reset()
+		w.store.downWrite = err
+		out := w.raw("POST", "/roles", roleBodyText("", `"name":"x"`, nil), clientHeaders(w.admin))
+		require.Equal(t, status, out.Code)
+		require.NotContains(t, out.Body.String(), "fire")
+		require.Equal(t, status == 500, strings.Contains(log.String(), "call failed"), log.String())
+	}
 }
 
 // The owner's policy refuses a token: the caller cannot correct that.

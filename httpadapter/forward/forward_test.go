@@ -384,6 +384,10 @@ func TestTargets(t *testing.T) {
 		envoy.ServeHTTP(out, r)
 		require.Equal(t, want, out.Code, target)
 	}
+	r.RequestURI, r.Host = "/auth/data/orders", ""
+	out := httptest.NewRecorder()
+	envoy.ServeHTTP(out, r)
+	require.Equal(t, 400, out.Code, "no host")
 }
 
 // TestRoutersThatIgnoreCase: a path that they take for another route is refused.
@@ -582,14 +586,13 @@ func TestFailuresNeverPass(t *testing.T) {
 		require.Equal(t, 401, q.ask(h).Code, "%s: the next request is refused", name)
 	}
 	// Whatever a hook of the host writes, a refusal is no success.
-	for _, status := range []int{0, 100, 200, 204, 302, 418} {
+	for _, status := range []int{0, 200, 204, 302, 418} {
 		w := newWorld(t, func(o *httpadapter.Options) {
 			o.Problem = func(w http.ResponseWriter, _ *http.Request, _ httpadapter.Problem) {
+				w.WriteHeader(100) // says nothing yet
 				if status != 0 {
 					w.WriteHeader(status)
-				}
-				if status >= 200 {
-					w.WriteHeader(451) // one status was said
+					w.WriteHeader(451) // one was said
 				}
 				_, _ = w.Write([]byte("as the host likes"))
 				_, _ = w.Write(make([]byte, 1<<20))
@@ -785,4 +788,8 @@ func TestEachLimitIsReached(t *testing.T) {
 			require.Zero(t, c.try(c.most+1))
 		})
 	}
+	text = "x\ny"
+	out := question{from: forward.Nginx, target: "/data/orders"}.ask(forward.New(w.auth, table, options(forward.Nginx)))
+	require.Equal(t, text, out.Body.String())
+	require.NotContains(t, out.Header(), "Latchkey-Problem", "a line is no header")
 }

@@ -182,6 +182,11 @@ func TestTrouble(t *testing.T) {
 	down(&w.store.downWrite, latchkey.ErrUnknownOutcome, "Temporarily unavailable", every...)
 	down(&w.store.downWrite, errors.New("disk on fire"), "Internal error", every...)
 	require.Equal(t, "a", w.ok(w.call("access.get", "token_id", a.ID)).Name)
+
+	mux := http.NewServeMux() // without a Logger
+	Mount(mux, w.acme, nil)
+	w.serve, w.store.downWrite = mux, errors.New("disk on fire")
+	w.fails("Internal error", w.call("access.add", "name", "x"))
 }
 
 // TestWrongTokens calls every command with every auth_token that is invalid for it.

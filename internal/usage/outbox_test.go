@@ -325,6 +325,12 @@ func TestWhenABatchIsHalvedAndGivenUp(t *testing.T) {
 			require.ErrorIs(t, err, fault.ErrUnavailable)
 			require.Len(t, o.kept, batches)
 		}
+		o.kept = []*batch[int]{{items: []int{1}}} // there is nothing to halve
+		for range 5 {
+			_, err := o.send(t.Context(), func() []int { return nil })
+			require.ErrorIs(t, err, fault.ErrUnavailable)
+			require.Len(t, o.kept, 1)
+		}
 		for late, want := range map[time.Duration]int{0: 0, 1: 1} {
 			dropped, o.held = 0, nil
 			o.blame(&batch[int]{items: []int{1}, blamed: time.Now().Add(-maxDoubt - late)}, fault.ErrUnavailable)
