@@ -43,6 +43,7 @@ func TestEffectsOfRevisions(t *testing.T) {
 		Permissions: latchkey.Permissions{write}})
 	w.ok(err)
 	other := w.role("other", read)
+	spare := w.role("spare", write)
 	issue := func(name string, roles []string, change func(*latchkey.Settings)) latchkey.Token {
 		s := latchkey.Settings{Name: name, Roles: roles}
 		if change != nil {
@@ -106,6 +107,9 @@ func TestEffectsOfRevisions(t *testing.T) {
 		"a new role that is inherited": {latchkey.Revision{Roles: []latchkey.Role{
 			{ID: "new", Name: "base", Permissions: latchkey.Permissions{write}},
 			{ID: other.ID, Name: "other", Permissions: other.Permissions, Inherits: []string{"new"}}}},
+			map[string]string{"other": "gains", "both": "gains", "lent": "gains"}},
+		"a stored role that is inherited": {latchkey.Revision{Roles: []latchkey.Role{
+			{ID: other.ID, Name: "other", Permissions: other.Permissions, Inherits: []string{spare.ID}}}},
 			map[string]string{"other": "gains", "both": "gains", "lent": "gains"}},
 		"roles that would inherit each other": {latchkey.Revision{Roles: []latchkey.Role{
 			{ID: viewer.ID, Name: "viewer", Permissions: viewer.Permissions, Inherits: []string{other.ID}},

@@ -90,6 +90,15 @@ func (w *lentTokens) verify(m *Manager, plain []byte, p Presented) (a Access, kn
 	return a, known, err
 }
 
+// seal returns the record of a token that the parent mints.
+func (w *lentTokens) seal(feed *follower) (Token, error) {
+	f := &w.store.found
+	made := Token{Owner: "acme", Kind: KindAccess, Parent: f.Token.ID, Full: true,
+		Settings: Settings{Validity: Validity{NotAfter: w.now.Add(time.Hour)}}}
+	_, err := w.m.sealToken(&made, f, feed, w.m.readClock())
+	return made, err
+}
+
 func (c *claims) plain() []byte { return c.append(nil) }
 
 // A text whose rights are known is let in without a look at its records only if they would let it in. Each of these
@@ -228,11 +237,8 @@ func TestNothingIsDatedByUnknownRevocations(t *testing.T) {
 	w := newLentTokens(t, nil)
 	feed, err := w.m.feedOf("acme")
 	require.NoError(t, err)
-	f := &w.store.found
 	seal := func() error {
-		token := Token{Owner: "acme", Kind: KindAccess, Parent: f.Token.ID, Full: true,
-			Settings: Settings{Validity: Validity{NotAfter: w.now.Add(time.Hour)}}}
-		_, err := w.m.sealToken(&token, f, feed, w.m.readClock())
+		_, err := w.seal(feed)
 		return err
 	}
 	require.ErrorIs(t, seal(), ErrUnavailable)
@@ -249,4 +255,36 @@ func TestNothingIsDatedByUnknownRevocations(t *testing.T) {
 	require.ErrorIs(t, seal(), ErrUnavailable)
 	_, err = feed.lastRevoked("acme")
 	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+// A token is not among those that were revoked before it was made, also where the machine that revoked them is ahead.
+// What no machine can have dated lets none be made.
+func TestATokenIsDatedBehindARevocation(t *testing.T) {
+	for _, c := range []struct {
+		before, made time.Duration // after now
+		refused      bool
+	}{
+		{before: -time.Second},
+		{before: 0},
+		{before: time.Microsecond, made: time.Microsecond},
+		{before: 3 * aheadBound, made: 3 * aheadBound},
+		{before: 3*aheadBound + time.Microsecond, refused: true},
+	} {
+		w := newLentTokens(t, nil)
+		feed, err := w.m.feedOf("acme")
+		require.NoError(t, err)
+		_, err = feed.ensureFresh(t.Context())
+		require.NoError(t, err)
+		_, err = feed.knowRevocations(t.Context())
+		require.NoError(t, err)
+		feed.revoked.follow(0, []Change{{Owner: "acme", Kind: ChangedRevocation, Of: RevokedOwner,
+			Before: w.now.Add(c.before), Until: w.now.Add(48 * time.Hour)}}, 1, micros(w.now))
+		made, err := w.seal(feed)
+		if c.refused {
+			require.ErrorIs(t, err, ErrDenied)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, w.now.Add(c.made), made.Created, "%v", c.before)
+	}
 }

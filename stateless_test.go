@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchkey-go/latchkey"
 	"github.com/latchkey-go/latchkey/internal/tokentext"
+	"github.com/latchkey-go/latchkey/latchkeytest"
 	"github.com/latchkey-go/latchkey/memstore"
 	"github.com/latchkey-go/latchkey/storetest"
 )
@@ -356,6 +357,7 @@ func TestAStatelessTokenIsNotListed(t *testing.T) {
 	w.ok(err)
 	assert.Equal(t, id, found.ID)
 	assert.Equal(t, w.parent.ID, found.Parent)
+	assert.Equal(t, child.Hint, found.Hint)
 	everywhere, err := w.keys.Find(w.ctx, text)
 	w.ok(err)
 	assert.Equal(t, "acme", everywhere.Token.Owner)
@@ -369,6 +371,27 @@ func TestAStatelessTokenIsNotListed(t *testing.T) {
 	w.is(latchkey.ErrSignature, err)
 	_, err = w.acme.Import(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey}, text)
 	w.is(latchkey.ErrInvalid, err)
+}
+
+// The text of a stateless token whose parent is gone, or that no key of the process sealed, finds none. While the store
+// is lost nothing is known of it.
+func TestAStatelessTokenThatIsNotFound(t *testing.T) {
+	w := newStateless(t)
+	_, text := w.page("42")
+	find := func(m *latchkey.Manager, want error) {
+		t.Helper()
+		_, err := m.For("acme").Find(w.ctx, text)
+		w.is(want, err)
+		_, everywhere := m.Find(w.ctx, text)
+		w.is(want, everywhere)
+	}
+	find(w.process(func(o *latchkey.Options) { o.Keyring = testKeyring(8) }), latchkey.ErrNotFound)
+	w.store.fail.Store(&latchkey.ErrUnavailable)
+	find(w.process(), latchkey.ErrUnavailable)
+	w.store.fail.Store(nil)
+	find(w.keys, nil)
+	w.ok(w.acme.Delete(w.ctx, w.parent.ID))
+	find(w.keys, latchkey.ErrNotFound)
 }
 
 func TestAStatelessTokenMintsAndAdministersNothing(t *testing.T) {
@@ -798,6 +821,26 @@ func TestAStatelessTokenWhoseRevocationWasMissed(t *testing.T) {
 	w.is(latchkey.ErrRevoked, verify(text))
 }
 
+// A store that was restored from an older copy has other revocations, which are read though nothing of it was cached.
+func TestRevocationsOfAStoreThatWentBack(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	gone, key := w.world.key(readAll())
+	_, orphan := w.mint(w.access(key), latchkey.Narrowing{Stateless: true})
+	w.ok(w.acme.Delete(w.ctx, gone.ID))
+	s := &rewound{Store: w.store}
+	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	defer func() { _ = m.Close(context.Background()) }()
+	_, err := m.Verify(w.ctx, latchkey.Presented{Secret: orphan})
+	w.is(latchkey.ErrParent, err) // all revocations are known, and nothing is cached
+	before := must(w.store.Changes(w.ctx, 0, 0, 0)).Epoch
+	w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
+	back := func(f latchkey.Feed) latchkey.Feed { f.Epoch, f.Changes = before-1, nil; return f }
+	s.edit.Store(&back)
+	_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrRevoked, err)
+}
+
 // deafStore is a Store whose revocations cannot be read now and then.
 type deafStore struct {
 	latchkey.Store
@@ -943,6 +986,60 @@ func TestAStatelessTokenOfAParentThatChangedElsewhere(t *testing.T) {
 	_, text := w.page("42")
 	_, err = bounded.Verify(w.ctx, latchkey.Presented{Secret: text})
 	w.ok(err)
+}
+
+// A stateless token has roles that its parent has not, and what they inherit, in every process. A role that is gone
+// gives nothing.
+func TestAStatelessTokenWithRolesOfItsOwn(t *testing.T) {
+	coded := func(o *latchkey.Options) {
+		o.Roles = []latchkey.Role{{Name: "of code", Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("c")}}}
+	}
+	w := newStateless(t, coded)
+	base := w.role("base", latchkey.Allow(latchkey.Read).On("b"))
+	role, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: "role", Inherits: []string{base.ID,
+		latchkey.CodeRoleID("of code")}, Permissions: latchkey.Permissions{latchkey.Grant(latchkey.Read).On("a")}})
+	w.ok(err)
+	root, sk, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret, ChildAttributes: []string{"team"}})
+	w.ok(err)
+	_, text := w.mint(w.access(sk.Reveal()), latchkey.Narrowing{Stateless: true, Roles: []string{role.ID},
+		Attributes: latchkey.Attributes{"team": "red"}})
+	reads := func(want string) {
+		t.Helper()
+		for _, m := range []*latchkey.Manager{w.keys, w.process(coded)} {
+			a, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
+			w.ok(err)
+			got := ""
+			for _, on := range []string{"a", "b", "c", "d"} {
+				if a.Allows(latchkey.Read, latchkey.Resource(on)) {
+					got += on
+				}
+			}
+			require.Equal(t, want, got)
+			team, _ := a.Attribute("team")
+			require.Equal(t, "red", team)
+		}
+	}
+	reads("abc")
+	w.editRole(role, func(r *latchkey.Role) { r.Inherits = []string{base.ID} })
+	reads("ab")
+	lost := &latchkeytest.Store{Store: w.store}
+	lost.Fail(func(call string) error {
+		if call == "Role" {
+			return latchkey.ErrUnavailable
+		}
+		return nil
+	})
+	o := w.options()
+	withKeys(&o)
+	m := latchkey.New(lost, &o)
+	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
+	_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text})
+	w.is(latchkey.ErrUnavailable, err)
+	w.ok(w.acme.DeleteRole(w.ctx, role.ID))
+	reads("")
+	w.ok(w.acme.Delete(w.ctx, root.ID))
+	_, err = w.verify(text)
+	w.is(latchkey.ErrParent, err)
 }
 
 // A process that knows the rights of a text already asks everything else about it.
