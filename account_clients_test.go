@@ -2,13 +2,16 @@ package latchkey_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/latchkeytest"
 )
 
 // clients returns a world in which a key has minted for two clients, one of them with a grandchild.
@@ -87,6 +90,16 @@ func TestExportClient(t *testing.T) {
 	require.NotContains(t, out.String(), "globex")
 	require.NotContains(t, out.String(), "digest")
 
+	full := errors.New("the disk is full")
+	for n := range strings.Count(out.String(), "\n") {
+		w.is(full, w.acme.ExportClient(w.ctx, "ada-7", writerFunc(func(p []byte) (int, error) {
+			if n--; n == -1 {
+				return 0, full
+			}
+			return len(p), nil
+		})))
+	}
+
 	w.is(latchkey.ErrNotFound, w.acme.ExportClient(w.ctx, "nobody", &out))
 	w.is(latchkey.ErrInvalid, w.acme.ExportClient(w.ctx, "", &out))
 	out.Reset()
@@ -111,6 +124,10 @@ func TestExportClient(t *testing.T) {
 	w.ok(err)
 	w.ok(actor.ExportClient(w.ctx, "ada-7", &out))
 }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestEraseClient(t *testing.T) {
 	w, parent, _ := clients(t)
@@ -147,6 +164,38 @@ func TestEraseClient(t *testing.T) {
 	w.ok(w.acme.EraseClient(w.ctx, "ada-7")) // again
 	w.is(latchkey.ErrNotFound, w.acme.ExportClient(w.ctx, "ada-7", &bytes.Buffer{}))
 	w.is(latchkey.ErrInvalid, w.acme.EraseClient(w.ctx, ""))
+}
+
+// Counts that cannot be written would bring the client back, so it is not erased before they can.
+func TestEraseClientWaitsForItsCounts(t *testing.T) {
+	w := newWorld(t)
+	store := &latchkeytest.Store{Store: w.store}
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	t.Cleanup(func() { _ = keys.Close(context.Background()) })
+	acme := keys.For("acme")
+	_, secret, err := acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Client: latchkey.Client{ID: "ada-7"}})
+	w.ok(err)
+	access, err := acme.Verify(w.ctx, latchkey.Presented{Secret: secret.Reveal()})
+	w.ok(err)
+	access.Count("api", "GET /", 1)
+	store.Fail(func(call string) error {
+		if call == "AddUsage" {
+			return latchkey.ErrUnavailable
+		}
+		return nil
+	})
+	w.is(latchkey.ErrUnavailable, acme.EraseClient(w.ctx, "ada-7"))
+	for e, err := range acme.Events(w.ctx, latchkey.EventQuery{}) {
+		w.ok(err)
+		require.NotEqual(t, "client.erase", e.Action)
+	}
+	store.Fail(nil)
+	w.ok(acme.EraseClient(w.ctx, "ada-7"))
+	rows, err := acme.Usage(w.ctx, latchkey.UsageQuery{By: []string{"client"}})
+	w.ok(err)
+	for _, row := range rows {
+		require.NotEqual(t, "ada-7", row.ClientID)
+	}
 }
 
 func TestEraseClientEndsItsTokens(t *testing.T) {

@@ -2,8 +2,10 @@ package latchkey_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -454,9 +456,27 @@ func TestImport(t *testing.T) {
 	w.access(native)
 }
 
-func TestIssueFailsWithoutRandomness(t *testing.T) {
-	w := newWorld(t, func(o *latchkey.Options) { o.Rand = strings.NewReader("") })
+func TestNoSecretIsMadeWithoutRandomness(t *testing.T) {
+	random := io.Reader(rand.Reader)
+	w := newWorld(t, withKeys, func(o *latchkey.Options) {
+		o.Rand = readerFunc(func(p []byte) (int, error) { return random.Read(p) })
+	})
+	key, text := w.key()
+	access := w.access(text)
+	random = strings.NewReader("")
 	_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.Error(t, err)
 	assert.Empty(t, secret.Reveal())
+	secret, err = w.acme.Rotate(w.ctx, key.ID, 0)
+	require.Error(t, err)
+	assert.Empty(t, secret.Reveal())
+	for _, stateless := range []bool{false, true} {
+		_, secret, err = access.Mint(w.ctx, latchkey.Narrowing{Lifetime: time.Hour, Stateless: stateless})
+		require.Error(t, err)
+		assert.Empty(t, secret.Reveal())
+	}
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

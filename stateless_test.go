@@ -256,8 +256,32 @@ func TestASelectorThatMeansNoStatelessToken(t *testing.T) {
 	}
 	_, err := w.verify(text)
 	w.ok(err)
-	_, err = w.acme.RevokeAll(w.ctx, latchkey.Selector{}, "")
-	w.is(latchkey.ErrInvalid, err)
+}
+
+// A RevokeAll that is refused revokes no stateless token either.
+func TestARefusedRevokeAll(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	var ids []string
+	for range 1000 {
+		ids = append(ids, child.ID)
+	}
+	for _, c := range []struct {
+		s      latchkey.Selector
+		reason string
+	}{
+		{latchkey.Selector{}, ""},
+		{latchkey.Selector{Parent: w.parent.ID}, strings.Repeat("x", 257)},
+		{latchkey.Selector{IDs: append(ids, child.ID)}, ""},
+	} {
+		_, err := w.acme.RevokeAll(w.ctx, c.s, c.reason)
+		w.is(latchkey.ErrInvalid, err)
+		_, err = w.verify(text)
+		w.ok(err)
+	}
+	w.ok(revokeAll(w, latchkey.Selector{IDs: ids}))
+	_, err := w.verify(text)
+	w.is(latchkey.ErrRevoked, err)
 }
 
 // CreatedBefore spares what was made later.

@@ -36,6 +36,9 @@ func TestRecordsAreBounded(t *testing.T) {
 		}, "named twice"},
 		"many roles": {func(_ *world, s *latchkey.Settings) { s.Roles = roles(1000) },
 			func(_ *world, s *latchkey.Settings) { s.Roles = roles(1001) }, "more than 1000 roles"},
+		"the id of a role": {func(w *world, s *latchkey.Settings) {
+			s.Roles = []string{w.role("d").ID}
+		}, func(_ *world, s *latchkey.Settings) { s.Roles = []string{long} }, "role"},
 		"idle": {func(_ *world, s *latchkey.Settings) { s.Validity.Idle = time.Second },
 			func(_ *world, s *latchkey.Settings) { s.Validity.Idle = time.Second - 1 }, "shorter than a second"},
 		"negative idle": {func(*world, *latchkey.Settings) {},
@@ -103,6 +106,13 @@ func TestRecordsAreBounded(t *testing.T) {
 		require.ErrorIs(t, err, want)
 		_, err = w.access(secret).Narrow(w.ctx, latchkey.Narrowing{Client: latchkey.Client{ID: "1", Name: id}})
 		require.ErrorIs(t, err, want)
+	}
+	for year, want := range map[int]error{1970: nil, 1969: latchkey.ErrInvalid, 10000: latchkey.ErrInvalid} {
+		err := newWorld(t).acme.Configure(w.ctx, func(o *latchkey.Owner) error {
+			o.NotBefore = time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)
+			return nil
+		})
+		require.ErrorIs(t, err, want, "%d", year)
 	}
 	w.is(latchkey.ErrInvalid, w.acme.Revoke(w.ctx, tok.ID, long))
 	w.access(secret)
