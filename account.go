@@ -321,19 +321,10 @@ func (c *call) write(ctx context.Context, w Write, events ...Event) error {
 	return c.m.written(ctx, c.owner, c.actorName(), c.request, c.m.write(ctx, w))
 }
 
-func containsRef(refs []Ref, r Ref) bool {
-	for _, x := range refs {
-		if x == r {
-			return true
-		}
-	}
-	return false
-}
-
 // appendRefs adds those of more that are not in to yet.
 func appendRefs(to, more []Ref) []Ref {
 	for _, ref := range more {
-		if !containsRef(to, ref) {
+		if !slices.Contains(to, ref) {
 			to = append(to, ref)
 		}
 	}

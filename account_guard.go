@@ -411,13 +411,13 @@ func (c *call) rolesNamed(ctx context.Context, layers []layer) (map[string]Role,
 // requireUnchanged makes the write require the versions of roles and unrevoked ancestors that a check relied on.
 func (c *call) requireUnchanged(roles map[string]Role, ancestors []Token) {
 	for id, r := range roles {
-		if ref := (Ref{id, r.Version}); !containsRef(c.roles, ref) {
+		if ref := (Ref{id, r.Version}); !slices.Contains(c.roles, ref) {
 			c.roles = append(c.roles, ref)
 		}
 	}
 	for i := range ancestors {
 		a := &ancestors[i]
-		if ref := (Ref{a.ID, a.Version}); a.Revoked.IsZero() && !containsRef(c.tokens, ref) {
+		if ref := (Ref{a.ID, a.Version}); a.Revoked.IsZero() && !slices.Contains(c.tokens, ref) {
 			c.tokens = append(c.tokens, ref)
 		}
 	}

@@ -411,7 +411,7 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 			}
 			all[id] = k
 			ref := Ref{ID: id, Version: k.Version}
-			if !containsRef(w.RequireRoles, ref) {
+			if !slices.Contains(w.RequireRoles, ref) {
 				w.RequireRoles = append(w.RequireRoles, ref)
 			}
 		}

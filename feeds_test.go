@@ -507,31 +507,43 @@ func TestATextIsOfOneOwnerInAllFeeds(t *testing.T) {
 	}
 }
 
-// Purge says of the owners of each feed which of their events are gone.
+// narrowStore is a store whose pages of owners with events hold one owner.
+type narrowStore struct{ latchkey.Store }
+
+func (s narrowStore) Undelivered(ctx context.Context, q latchkey.UndeliveredQuery) (
+	[]latchkey.Delivery, string, error) {
+	q.Page.Limit = 1
+	return s.Store.Undelivered(ctx, q)
+}
+
+// Purge says of the owners of each feed which of their events are gone, however many they are.
 func TestPurgeAnnouncesInEachFeed(t *testing.T) {
 	clock := latchkeytest.NewClock(time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC))
 	store := storetest.NewFeeds(memstore.New(&memstore.Options{Clock: clock.Now}),
 		memstore.New(&memstore.Options{Clock: clock.Now}))
-	keys := latchkey.New(store, &latchkey.Options{Clock: clock.Now, KeepEvents: time.Hour})
+	keys := latchkey.New(narrowStore{store}, &latchkey.Options{Clock: clock.Now, KeepEvents: time.Hour})
 	t.Cleanup(func() { require.NoError(t, keys.Close(context.Background())) })
+	owners := append(feedOwners[:], "a third", "a fourth", "a fifth")
 	issue := func(owner string) {
 		_, _, err := keys.For(owner).Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
 		require.NoError(t, err)
 	}
 	for i, owner := range feedOwners {
 		require.EqualValues(t, i, store.Locate(owner).Feed)
+	}
+	for _, owner := range owners {
 		issue(owner)
 		issue(owner)
 	}
 	clock.Advance(3 * time.Hour)
-	for _, owner := range feedOwners {
+	for _, owner := range owners {
 		issue(owner)
 	}
 	for range 2 {
 		_, err := keys.Purge(t.Context())
 		require.NoError(t, err)
 	}
-	for _, owner := range feedOwners {
+	for _, owner := range owners {
 		r, err := keys.For(owner).VerifyAudit(t.Context(), latchkey.AuditCheck{})
 		require.NoError(t, err)
 		require.True(t, r.Proven(), "%s: %+v", owner, r)

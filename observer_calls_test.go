@@ -197,10 +197,17 @@ func TestDurationsOfVerifications(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &latchkeytest.Store{Store: memstore.New(nil)}
 		var told []latchkey.Verification
-		keys := latchkey.New(store, &latchkey.Options{MaxStale: time.Minute, Observer: latchkey.Observer{
-			Verified: func(_ context.Context, v latchkey.Verification) { told = append(told, v) }}})
-		_, secret, err := keys.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
+		opts := latchkey.Options{MaxStale: time.Minute, Keyring: testKeyring(), Observer: latchkey.Observer{
+			Verified: func(_ context.Context, v latchkey.Verification) { told = append(told, v) }}}
+		other := latchkey.New(store, &opts)
+		_, secret, err := other.For("acme").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey})
 		require.NoError(t, err)
+		access, err := other.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
+		require.NoError(t, err)
+		_, stateless, err := access.Mint(t.Context(), latchkey.Narrowing{Stateless: true, Lifetime: time.Hour})
+		require.NoError(t, err)
+		told = nil
+		keys := latchkey.New(store, &opts)
 		store.Fail(func(string) error { time.Sleep(time.Second); return nil })
 		for range 2 {
 			_, err = keys.Verify(t.Context(), latchkey.Presented{Secret: secret.Reveal()})
@@ -220,8 +227,18 @@ func TestDurationsOfVerifications(t *testing.T) {
 		require.Equal(t, latchkey.SourceStore, told[2].Source)
 		require.Positive(t, told[2].Duration)
 		require.Equal(t, time.Since(began), told[2].Duration)
+
+		starting := latchkey.New(store, &opts)
+		began = time.Now()
+		_, err = starting.Verify(t.Context(), latchkey.Presented{Secret: stateless.Reveal()})
+		require.NoError(t, err)
+		require.Equal(t, latchkey.SourceStore, told[3].Source)
+		require.Positive(t, told[3].Duration)
+		require.Equal(t, time.Since(began), told[3].Duration)
 		store.Fail(nil)
-		require.NoError(t, keys.Close(t.Context()))
+		for _, m := range []*latchkey.Manager{keys, starting, other} {
+			require.NoError(t, m.Close(t.Context()))
+		}
 	})
 }
 

@@ -539,6 +539,10 @@ func (m *Manager) verifySealed(ctx context.Context, p *Presented, owner, text st
 	if !ok {
 		return m.verifyNone(ctx)
 	}
+	var start time.Time
+	if m.opts.Observer.Verified != nil {
+		start = time.Now() // verifyKnown may read the store, and not answer
+	}
 	if a, ok, err := m.verifyKnown(ctx, p, owner, plain, &nonce, &sum); ok {
 		return a, err
 	}
@@ -547,10 +551,6 @@ func (m *Manager) verifySealed(ctx context.Context, p *Presented, owner, text st
 		return m.verifyNone(ctx)
 	}
 	v := Verification{Source: SourceCache, Kind: KindAccess, Owner: c.owner}
-	var start time.Time
-	if m.opts.Observer.Verified != nil {
-		start = time.Now()
-	}
 	a, cached, err := m.verifyClaims(ctx, p, owner, sum, plain, c, id, &v)
 	if !cached && err != ErrUnknownToken {
 		v.Source, v.Start = SourceStore, start

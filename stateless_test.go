@@ -274,8 +274,10 @@ func TestARefusedRevokeAll(t *testing.T) {
 		{latchkey.Selector{Parent: w.parent.ID}, strings.Repeat("x", 257)},
 		{latchkey.Selector{IDs: append(ids, child.ID)}, ""},
 	} {
-		_, err := w.acme.RevokeAll(w.ctx, c.s, c.reason)
+		c.s.After = "where the call before ended"
+		swept, err := w.acme.RevokeAll(w.ctx, c.s, c.reason)
 		w.is(latchkey.ErrInvalid, err)
+		require.Equal(t, latchkey.Swept{After: c.s.After}, swept)
 		_, err = w.verify(text)
 		w.ok(err)
 	}
