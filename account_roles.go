@@ -415,6 +415,9 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 				w.RequireRoles = append(w.RequireRoles, ref)
 			}
 		}
+		if len(all) > maxRoles {
+			return tooManyInherited()
+		}
 	}
 	if id := missingRole(nil, all); id != "" {
 		return lacksRole(id)

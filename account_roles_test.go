@@ -110,6 +110,33 @@ func TestInheritanceIsBounded(t *testing.T) {
 	w.is(latchkey.ErrInvalid, err)
 	_, err = w.acme.CreateRole(w.ctx, latchkey.Role{Name: "heir", Inherits: []string{id(900)}})
 	w.ok(err)
+
+	// A role and all that it inherits are at most 1000 roles. Each that may be saved can be held.
+	other, changed := w.role("other"), w.role("changed")
+	for name, c := range map[string]struct {
+		inherits []string
+		ok       bool
+	}{
+		"1000 roles":                     {[]string{id(998)}, true},
+		"1001 roles":                     {[]string{id(999)}, false},
+		"1000 roles in two ways":         {[]string{other.ID, id(997)}, true},
+		"1001 roles in two ways":         {[]string{other.ID, id(998)}, false},
+		"1000 roles, some of them twice": {[]string{id(500), id(998)}, true},
+	} {
+		r, err := w.acme.CreateRole(w.ctx, latchkey.Role{Name: name, Inherits: c.inherits})
+		if !c.ok {
+			require.ErrorContains(t, err, "1000 roles", name)
+			_, err = w.acme.UpdateRole(w.ctx, changed.ID, func(r *latchkey.Role) error { r.Inherits = c.inherits; return nil })
+			require.ErrorContains(t, err, "1000 roles", name)
+			continue
+		}
+		require.NoError(t, err, name)
+		l, err := w.acme.RoleLineage(w.ctx, r.ID)
+		require.NoError(t, err, name)
+		require.Len(t, l.Roles, 1000, name)
+		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID}})
+		w.access(secret)
+	}
 }
 
 // More roles than a token may name are refused before any is read.

@@ -81,10 +81,14 @@ func (m *Manager) roleClosure(
 			}
 		}
 		if len(seen) > maxRoles {
-			return nil, fmt.Errorf("%w: more than %d roles are inherited", ErrInvalid, maxRoles)
+			return nil, tooManyInherited()
 		}
 	}
 	return out, nil
+}
+
+func tooManyInherited() error {
+	return fmt.Errorf("%w: a role and all that it inherits are more than %d roles", ErrInvalid, maxRoles)
 }
 
 // missingRole returns the id of a role of Options.Roles that layers name, or that one of the roles inherits, and that

@@ -17,7 +17,7 @@ const (
 	maxExtra     = 1 << 20              // bytes of an Extra
 	maxPresented = 512                  // bytes of a text that is looked up
 	maxInherits  = 256                  // roles that a role inherits directly
-	maxRoles     = 1000                 // roles that a token names, or that a role inherits, directly or not
+	maxRoles     = 1000                 // roles that a token names, or that a role and all it inherits are
 	maxRateSpan  = 366 * 24 * time.Hour // a Rate's Per, and the time in which its whole burst comes back
 )
 
