@@ -34,11 +34,8 @@ func (a Account) Rotate(ctx context.Context, id string, overlap time.Duration) (
 // RotateWith is [Account.Rotate] with all that a [Rotation] says.
 func (a Account) RotateWith(ctx context.Context, id string, r Rotation) (Secret, error) {
 	overlap := r.Overlap
-	switch {
-	case overlap < 0:
-		return Secret{}, fmt.Errorf("%w: overlap is negative", ErrInvalid)
-	case overlap != 0 && overlap < time.Microsecond:
-		return Secret{}, fmt.Errorf("%w: overlap is shorter than a microsecond", ErrInvalid)
+	if overlap != 0 && overlap < time.Microsecond {
+		return Secret{}, fmt.Errorf("%w: overlap is negative, or shorter than a microsecond", ErrInvalid)
 	}
 	if err := checkText("reason", r.Reason, 0, maxReason); err != nil {
 		return Secret{}, err

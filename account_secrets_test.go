@@ -156,8 +156,17 @@ func TestRotateWithOverlap(t *testing.T) {
 	got, err := w.acme.Get(w.ctx, tok.ID)
 	w.ok(err)
 	assert.NotEqual(t, tok.Hint, got.Hint)
-	_, err = w.acme.Rotate(w.ctx, tok.ID, -1)
-	w.is(latchkey.ErrInvalid, err)
+	for _, overlap := range []time.Duration{-time.Hour, -1, 1, time.Microsecond - 1} {
+		_, err = w.acme.Rotate(w.ctx, tok.ID, overlap)
+		w.is(latchkey.ErrInvalid, err)
+	}
+	shortest, err := w.acme.Rotate(w.ctx, tok.ID, time.Microsecond)
+	w.ok(err)
+	w.access(last.Reveal())
+	w.turn(time.Microsecond)
+	_, err = w.verify(last.Reveal())
+	w.is(latchkey.ErrExpired, err)
+	w.access(shortest.Reveal())
 	w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
 	_, err = w.acme.Rotate(w.ctx, tok.ID, 0)
 	w.is(latchkey.ErrInvalid, err)
@@ -258,6 +267,35 @@ func TestRotateEndsSecretsDespiteAFastClock(t *testing.T) {
 	require.ErrorIs(t, c.verify(m, old), latchkey.ErrUnknownToken)
 	require.ErrorIs(t, c.verify(m, newer.Reveal()), latchkey.ErrUnknownToken)
 	require.NoError(t, c.verify(m, newest.Reveal()))
+}
+
+// A secret that cannot be read ends with a rotation: its digest is enough for that. A store that is lost ends the
+// rotation.
+func TestRotateEndsASecretThatCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	tok, old := w.key(readAll())
+	store := &signers{Store: w.store}
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	for _, lost := range []bool{true, false} {
+		store.secrets = func(list []latchkey.SecretRecord) ([]latchkey.SecretRecord, error) {
+			if lost {
+				return nil, latchkey.ErrUnavailable
+			}
+			return []latchkey.SecretRecord{{Digest: list[0].Digest}},
+				&latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: tok.ID}
+		}
+		next, err := keys.For("acme").Rotate(w.ctx, tok.ID, 0)
+		if lost {
+			w.is(latchkey.ErrUnavailable, err)
+			w.access(old)
+			continue
+		}
+		w.ok(err)
+		w.access(next.Reveal())
+		_, err = w.verify(old)
+		w.is(latchkey.ErrUnknownToken, err)
+	}
+	w.ok(keys.Close(w.ctx))
 }
 
 // A secret that has ended is not revealed in place of a newer one, whose text nobody kept.
