@@ -2,6 +2,7 @@ package latchkey_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -175,6 +176,66 @@ func TestLineage(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, l.Hidden)
 	require.Equal(t, monthly(7), l.Limits)
+}
+
+// A chain ends with the first of its tokens that ends. One without an end ends nothing.
+func TestLineageEndsWithItsFirstToken(t *testing.T) {
+	for name, c := range map[string]struct{ key, child, grandchild, want time.Duration }{
+		"the token":   {0, 3, 2, 2},
+		"its parent":  {0, 2, 3, 2},
+		"the root":    {1, 2, 3, 1},
+		"all at once": {2, 2, 2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, now, key, child, grandchild, _, _ := lineageWorld(t)
+			for id, hours := range map[string]time.Duration{key.ID: c.key, child.ID: c.child, grandchild.ID: c.grandchild} {
+				_, err := a.Update(t.Context(), id, func(t *latchkey.Token) error {
+					if t.Validity.NotAfter = now.Add(hours * time.Hour); hours == 0 {
+						t.Validity.NotAfter = time.Time{}
+					}
+					return nil
+				})
+				require.NoError(t, err)
+			}
+			l, err := a.Lineage(t.Context(), grandchild.ID)
+			require.NoError(t, err)
+			require.Equal(t, now.Add(c.want*time.Hour), l.Ends)
+		})
+	}
+}
+
+// cutOff is a store that reads only ids of one token.
+type cutOff struct {
+	latchkey.Store
+	id  string
+	why error
+}
+
+func (s *cutOff) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	f, err := s.Store.Load(ctx, owner, id)
+	if err == nil && id == s.id {
+		f.Token = latchkey.Token{ID: id, Owner: owner, Parent: f.Token.Parent, Depth: f.Token.Depth, Damaged: true}
+		err = &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: owner, ID: id, Err: s.why}
+	}
+	return f, err
+}
+
+// Of a damaged token a lineage shows what is left, and what the store says of it. It ends with what it was minted from.
+func TestLineageOfADamagedToken(t *testing.T) {
+	w := newWorld(t)
+	end := w.now().Add(48 * time.Hour)
+	key, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Validity: latchkey.Validity{NotAfter: end}})
+	child, _ := w.mint(w.access(secret), latchkey.Narrowing{})
+	store := &cutOff{Store: w.store, id: child.ID, why: errors.New("cut off")}
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	l, err := keys.For("acme").Lineage(w.ctx, child.ID)
+	w.ok(err)
+	require.Equal(t, []string{key.ID}, ids(l.Ancestors, tokenID))
+	require.True(t, end.Equal(l.Ends), l.Ends)
+	var damaged *latchkey.DamagedError
+	require.ErrorAs(t, l.Refused, &damaged)
+	require.Equal(t, store.why, damaged.Err)
+	w.ok(keys.Close(w.ctx))
 }
 
 func TestLineageAgreesWithVerify(t *testing.T) {

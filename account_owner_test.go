@@ -336,4 +336,22 @@ func TestSinceGoesWithNotBefore(t *testing.T) {
 	require.EqualValues(t, 0, set(began))
 	require.EqualValues(t, 5, set(w.now()))
 	require.EqualValues(t, 0, set(time.Time{}))
+
+	// Two machines may be two minutes apart: what is now for one lies back as far for the other.
+	require.EqualValues(t, 7, set(w.now().Add(-2*time.Minute)))
+	require.EqualValues(t, 0, set(w.now().Add(-2*time.Minute-time.Microsecond)))
+}
+
+// To take NotBefore away takes no clock: it works while this machine's differs from the store's.
+func TestNotBeforeIsTakenAwayByAnyClock(t *testing.T) {
+	c := newClocks(t)
+	m, _ := c.node(0)
+	fast, _ := c.node(24 * time.Hour)
+	_, secret := c.issue(m, latchkey.Settings{})
+	c.turn(time.Hour)
+	require.NoError(t, c.endAll(m, c.true))
+	require.ErrorIs(t, c.verify(m, secret), latchkey.ErrRevoked)
+	require.ErrorIs(t, c.endAll(fast, c.true.Add(time.Minute)), latchkey.ErrUnavailable)
+	require.NoError(t, c.endAll(fast, time.Time{}))
+	require.NoError(t, c.verify(m, secret))
 }

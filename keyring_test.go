@@ -324,6 +324,8 @@ func TestSealNeedsAKeyring(t *testing.T) {
 	assert.ErrorIs(t, err, ErrNeedsKeyring)
 	_, err = none.open(make([]byte, 64), 1, place)
 	assert.ErrorIs(t, err, ErrNeedsKeyring)
+	_, err = none.sealText("head", &[textNonceSize]byte{}, []byte("text"))
+	assert.ErrorIs(t, err, ErrNeedsKeyring)
 	_, err = testRing(t, 1).open(make([]byte, 64), 0, place)
 	assert.ErrorIs(t, err, ErrNeedsKeyring, "0 is no key")
 	assert.Empty(t, none.Export().Reveal())

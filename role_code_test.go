@@ -406,6 +406,25 @@ func TestARecordWithAnIDOfCode(t *testing.T) {
 	}
 }
 
+// An owner may have an id of the same form. Its records are its own, and their changes take effect.
+func TestAnOwnerWithAnIDOfCode(t *testing.T) {
+	w := newWorld(t, withRoles(codeViewer))
+	a := w.keys.For("code:viewer")
+	_, secret, err := a.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey, Roles: []string{"viewer"}})
+	w.ok(err)
+	for range 2 { // from the store, then from memory
+		require.True(t, w.access(secret.Reveal()).Allows(latchkey.Read, "doc/1"))
+	}
+	w.ok(a.Configure(w.ctx, func(o *latchkey.Owner) error {
+		o.Boundary = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("other")}
+		return nil
+	}))
+	require.False(t, w.access(secret.Reveal()).Allows(latchkey.Read, "doc/1"))
+	w.ok(a.Configure(w.ctx, func(o *latchkey.Owner) error { o.Disabled = true; return nil }))
+	_, err = w.verify(secret.Reveal())
+	w.is(latchkey.ErrOwnerDisabled, err)
+}
+
 // A program without the code reads the roles from a file, and answers as the application does.
 func TestRolesOfCodeInAFile(t *testing.T) {
 	full := latchkey.Role{Name: "full", Inherits: []string{"editor", "code:viewer"}, InheritDenies: true,

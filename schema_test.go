@@ -77,8 +77,10 @@ func TestBindRefuses(t *testing.T) {
 			require.False(t, p.Match(Row{}))
 		}
 	}
-	_, err := s.Bind(Where("secret", Eq, "x"))
-	require.Equal(t, &ConditionError{Field: "secret", Unknown: true, Reason: "the schema has no such field"}, err)
+	for _, value := range []any{"x", Self, Attr("a")} {
+		_, err := s.Bind(Where("secret", Eq, value))
+		require.Equal(t, &ConditionError{Field: "secret", Unknown: true, Reason: "the schema has no such field"}, err)
+	}
 }
 
 // Text from a form is typed like the Go value.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 type parentStore struct {
 	Store
 	found Found
+	asked atomic.Int64 // for revocations
 }
 
 func (s *parentStore) Feeds() []FeedID { return []FeedID{0} }
@@ -34,6 +36,7 @@ func (s *parentStore) Load(_ context.Context, owner, id string) (Found, error) {
 func (s *parentStore) Changes(context.Context, FeedID, uint64, int) (Feed, error) { return Feed{}, nil }
 
 func (s *parentStore) Revocations(context.Context, RevocationQuery) ([]Change, string, error) {
+	s.asked.Add(1)
 	return nil, "", nil
 }
 
@@ -228,6 +231,16 @@ func TestKnownRightsEndWithTheParent(t *testing.T) {
 				require.Equal(t, w.now.Add(c.want), a.Ends())
 			}
 		})
+	}
+}
+
+// The store is asked for all revocations once. What is revoked later its feed tells.
+func TestRevocationsAreReadOnce(t *testing.T) {
+	w := newLentTokens(t, nil)
+	for range 5 {
+		_, _, err := w.verify(w.m, w.claims.plain(), Presented{})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, w.store.asked.Load())
 	}
 }
 
