@@ -204,7 +204,7 @@ func TestLineageEndsWithItsFirstToken(t *testing.T) {
 	}
 }
 
-// cutOff is a store that reads only ids of one token.
+// cutOff is a store of whose records one is damaged: only the ids in it can be read.
 type cutOff struct {
 	latchkey.Store
 	id  string

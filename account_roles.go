@@ -386,10 +386,10 @@ func (a Account) createRole(ctx context.Context, r Role) (Role, error) {
 	return r, nil
 }
 
-// checkRole returns an error for a role that is malformed, that inherits an unknown role, or that inherits itself,
-// directly or not. It also returns one if the rows of the role, or of a role that inherits it, would be too large
-// together. It adds to w that what the role inherits must not change before the write. Old is what the role was, nil
-// for a new one: rules that stay as they are are not checked again.
+// checkRole returns an error for a role that is malformed, that inherits an unknown role or too many, or that inherits
+// itself, directly or not. It also returns one if the rows of the role, or of a role that inherits it, would be too
+// large together. It adds to w that what the role inherits must not change before the write. Old is what the role was,
+// nil for a new one: rules that stay as they are are not checked again, nor is how many roles they inherit.
 func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -415,9 +415,6 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 				w.RequireRoles = append(w.RequireRoles, ref)
 			}
 		}
-		if len(all) > maxRoles {
-			return tooManyInherited()
-		}
 	}
 	if id := missingRole(nil, all); id != "" {
 		return lacksRole(id)
@@ -426,6 +423,9 @@ func (a Account) checkRole(ctx context.Context, old, r *Role, w *Write) error {
 		(old.Boundary == nil) == (r.Boundary == nil) &&
 		samePermissions(old.Permissions, r.Permissions) && samePermissions(old.Boundary, r.Boundary) {
 		return nil
+	}
+	if len(all) > maxRoles {
+		return tooManyInherited()
 	}
 	alone := []layer{{roles: []string{r.ID}}}
 	is := a.m.newPolicy(alone, all)

@@ -137,6 +137,14 @@ func TestInheritanceIsBounded(t *testing.T) {
 		_, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{r.ID}})
 		w.access(secret)
 	}
+
+	// One that is stored with more, by an earlier version, keeps what it has under another name.
+	w.ok(w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{8}, Owner: "acme",
+		Roles: []latchkey.Role{{ID: id(2000), Owner: "acme", Name: "large", Inherits: []string{id(999)}}}}))
+	_, err = w.acme.UpdateRole(w.ctx, id(2000), func(r *latchkey.Role) error { r.Name = "renamed"; return nil })
+	w.ok(err)
+	_, err = w.acme.UpdateRole(w.ctx, id(2000), func(r *latchkey.Role) error { r.InheritDenies = true; return nil })
+	require.ErrorContains(t, err, "1000 roles")
 }
 
 // More roles than a token may name are refused before any is read.

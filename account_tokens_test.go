@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -457,13 +458,18 @@ func TestImport(t *testing.T) {
 }
 
 func TestNoSecretIsMadeWithoutRandomness(t *testing.T) {
-	random := io.Reader(rand.Reader)
+	var exhausted atomic.Bool // uses are written in the background
 	w := newWorld(t, withKeys, func(o *latchkey.Options) {
-		o.Rand = readerFunc(func(p []byte) (int, error) { return random.Read(p) })
+		o.Rand = readerFunc(func(p []byte) (int, error) {
+			if exhausted.Load() {
+				return 0, io.EOF
+			}
+			return rand.Read(p)
+		})
 	})
 	key, text := w.key()
 	access := w.access(text)
-	random = strings.NewReader("")
+	exhausted.Store(true)
 	_, secret, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	require.Error(t, err)
 	assert.Empty(t, secret.Reveal())

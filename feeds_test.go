@@ -317,7 +317,7 @@ func TestUnknownTextsCountWhileAFeedIsDown(t *testing.T) {
 	assert.EqualValues(t, 1, look(latchkey.New(plain, nil)).found.Load())
 }
 
-// slotStore is a store that names a slot of its own for each owner.
+// slotStore is a store that names one slot for every owner.
 type slotStore struct {
 	latchkey.Store
 	slot latchkey.Slot

@@ -33,8 +33,9 @@ type Role struct {
 	// Origin is the surface that made the role ("datocms", "webforce"); empty: the host.
 	Origin string `json:"origin,omitempty"`
 
-	// Inherits holds ids of roles of the same owner, or of Options.Roles. A cycle is refused when the role is saved. A
-	// role of the host may be given with names in place of ids: see [Account.CreateRole].
+	// Inherits holds ids of roles of the same owner, or of Options.Roles. A cycle is refused when the role is saved. So
+	// are more than 256 ids, and more than 1000 roles with all that they inherit and the role itself. A role of the host
+	// may be given with names in place of ids: see [Account.CreateRole].
 	Inherits []string `json:"inherits,omitempty"`
 
 	// InheritDenies applies the Deny rules of the roles it inherits, directly or not, once more, after its own rules.

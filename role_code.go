@@ -165,8 +165,10 @@ func ReadRoles(r io.Reader) ([]Role, error) {
 		roles[i] = Role{Name: form.Name, Inherits: form.Inherits, InheritDenies: form.InheritDenies,
 			Permissions: form.Permissions, Boundary: form.Boundary}
 		if form.Extra != nil {
-			var text bytes.Buffer               // as WriteRoles was given it, but for spaces
-			_ = json.Compact(&text, form.Extra) // never fails: it was read as JSON
+			var text bytes.Buffer // as WriteRoles was given it, but for spaces
+			if err := json.Compact(&text, form.Extra); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+			}
 			roles[i].Extra = text.Bytes()
 		}
 	}

@@ -829,17 +829,8 @@ func TestStatelessTokensFailClosed(t *testing.T) {
 func TestAStatelessTokenWhoseRevocationWasMissed(t *testing.T) {
 	w := newStateless(t)
 	child, text := w.page("42")
-	gone, key := w.world.key(readAll())
-	_, orphan := w.mint(w.access(key), latchkey.Narrowing{Stateless: true})
-	w.ok(w.acme.Delete(w.ctx, gone.ID))
 	s := &deafStore{Store: w.store}
-	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
-	defer func() { _ = m.Close(context.Background()) }()
-	verify := func(text string) error {
-		_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
-		return err
-	}
-	w.is(latchkey.ErrParent, verify(orphan)) // all revocations are known, and nothing is cached
+	verify := w.emptyProcess(s)
 	w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
 	s.deaf.Store(true)
 	w.is(latchkey.ErrUnavailable, verify(text))
@@ -851,20 +842,29 @@ func TestAStatelessTokenWhoseRevocationWasMissed(t *testing.T) {
 func TestRevocationsOfAStoreThatWentBack(t *testing.T) {
 	w := newStateless(t)
 	child, text := w.page("42")
-	gone, key := w.world.key(readAll())
-	_, orphan := w.mint(w.access(key), latchkey.Narrowing{Stateless: true})
-	w.ok(w.acme.Delete(w.ctx, gone.ID))
 	s := &rewound{Store: w.store}
-	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
-	defer func() { _ = m.Close(context.Background()) }()
-	_, err := m.Verify(w.ctx, latchkey.Presented{Secret: orphan})
-	w.is(latchkey.ErrParent, err) // all revocations are known, and nothing is cached
+	verify := w.emptyProcess(s)
 	before := must(w.store.Changes(w.ctx, 0, 0, 0)).Epoch
 	w.ok(w.acme.Revoke(w.ctx, child.ID, ""))
 	back := func(f latchkey.Feed) latchkey.Feed { f.Epoch, f.Changes = before-1, nil; return f }
 	s.edit.Store(&back)
-	_, err = m.Verify(w.ctx, latchkey.Presented{Secret: text})
-	w.is(latchkey.ErrRevoked, err)
+	w.is(latchkey.ErrRevoked, verify(text))
+}
+
+// emptyProcess returns Verify of a process that knows all revocations, and has nothing cached.
+func (w *stateless) emptyProcess(s latchkey.Store) (verify func(text string) error) {
+	w.Helper()
+	gone, key := w.world.key(readAll())
+	_, orphan := w.mint(w.access(key), latchkey.Narrowing{Stateless: true})
+	w.ok(w.acme.Delete(w.ctx, gone.ID))
+	m := latchkey.New(s, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+	w.Cleanup(func() { _ = m.Close(context.Background()) })
+	verify = func(text string) error {
+		_, err := m.Verify(w.ctx, latchkey.Presented{Secret: text})
+		return err
+	}
+	w.is(latchkey.ErrParent, verify(orphan))
+	return verify
 }
 
 // deafStore is a Store whose revocations cannot be read now and then.

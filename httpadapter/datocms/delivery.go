@@ -113,7 +113,10 @@ func (s *surface) deliver(w http.ResponseWriter, r *http.Request) (*http.Request
 func deliveryForm(u *url.URL) (environment []string, drafts, ok bool) {
 	escaped := strings.Split(strings.TrimRight(u.EscapedPath(), "/"), "/")
 	for i, segment := range escaped {
-		escaped[i], _ = url.PathUnescape(segment) // EscapedPath has no malformed escape
+		var err error
+		if escaped[i], err = url.PathUnescape(segment); err != nil {
+			return nil, false, false
+		}
 	}
 	// Muxes differ in whether they split a path before or after unescaping it.
 	plain := strings.Split(strings.TrimRight(u.Path, "/"), "/")
