@@ -20,16 +20,9 @@ const (
 // and longer, measured by what a try takes. If ctx ends meanwhile, it returns ErrUnavailable. An ErrConflict that the
 // caller's edit returned is returned as it is.
 func retry(ctx context.Context, f func() error) error {
-	err := f() // mostly the only one: without looking at the clock
-	if err == nil {
-		return nil
-	}
 	began := time.Now()
-	for try := 1; ; try++ {
-		tried := time.Now()
-		if try > 1 {
-			err = f()
-		}
+	for try, tried := 1, began; ; try, tried = try+1, time.Now() {
+		err := f()
 		var own *editError
 		if errors.As(err, &own) {
 			return own.err

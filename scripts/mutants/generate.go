@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -34,7 +35,7 @@ type generator struct {
 //
 // Nothing is made of what no caller can depend on: the texts of errors and panics, what is printed of a value, the
 // room that a slice or map is made with or grows by, slots that are cleared behind the end of a slice, what is put back
-// into a pool, and locks.
+// into a pool, how much of a list is read at a time, and locks.
 func generate(dir, file string) ([]mutant, error) {
 	read, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
@@ -148,6 +149,9 @@ func room(s ast.Stmt) bool {
 	return false
 }
 
+// pageSize matches a field that says how much of a list is read at a time.
+var pageSize = regexp.MustCompile(`^(Page: Page\{)?Limit: [0-9]+\}?$`)
+
 func (g *generator) mutate(n ast.Node) {
 	switch n := n.(type) {
 	case *ast.IfStmt:
@@ -186,7 +190,11 @@ func (g *generator) mutate(n ast.Node) {
 		g.statements(n.Body)
 	case *ast.CompositeLit:
 		for i, e := range n.Elts {
-			if kv, ok := e.(*ast.KeyValueExpr); ok && i+1 < len(n.Elts) {
+			kv, ok := e.(*ast.KeyValueExpr)
+			if ok && pageSize.MatchString(g.source(kv)) {
+				continue
+			}
+			if ok && i+1 < len(n.Elts) {
 				g.put(g.offset(kv.Pos()), g.offset(n.Elts[i+1].Pos()), "")
 			} else if ok {
 				g.replace(kv, "")

@@ -268,6 +268,7 @@ func (g *guard) allows(n int, list []int) bool {
 	case !g.open:
 		return false
 	}
+	g.seen = query{Owner: "o", Page: Page{Limit: 7}}
 	return g.note(entry{at: n, by: "x"})
 }
 
@@ -308,6 +309,7 @@ func (g *guard) String() string { return "" + g.name }
 		"*guard.allows: if x == n { → if x != n {",
 		"*guard.allows: continue → ",
 		"*guard.allows: g.count++ → ",
+		`*guard.allows: g.seen = query{Owner: "o", Page: Page{Limit: 7}} → g.seen = query{Page: Page{Limit: 7}}`,
 		"*guard.allows: case !g.open: → case g.open:",
 		"*guard.allows: return false → return !(false)",
 		`*guard.allows: return g.note(entry{at: n, by: "x"}) → return g.note(entry{by: "x"})`,
@@ -325,6 +327,7 @@ func (g *guard) String() string { return "" + g.name }
 	for _, line := range got {
 		assert.NotContains(t, line, "ock()", "a lock that is not taken is seen by the race detector only")
 		assert.NotContains(t, line, "String", "what is printed decides nothing")
+		assert.False(t, strings.Contains(line, `→ g.seen = query{Owner`), line)
 		for _, room := range []string{"clear", "Grow", "pool", "done-2", "(2 + 1)", "(3 + 1))...", "done-3", "done-4",
 			"(4 + 1)"} {
 			assert.False(t, strings.Contains(line, "write: ") && strings.Contains(line, room), line)
@@ -377,7 +380,7 @@ func TestSmall(t *testing.T) {
 
 // maxEquivalents is how many mutants may be called equivalent. It is lowered when an entry goes, and never raised
 // without a review of each new reason.
-const maxEquivalents = 117
+const maxEquivalents = 116
 
 // Each entry of the list is a mutant that the operators make of the code as it is, and the list does not grow unseen.
 func TestTheListOfEquivalentsIsInStep(t *testing.T) {
