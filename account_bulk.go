@@ -277,19 +277,20 @@ func (s *Swept) add(step Swept) {
 	s.After = step.After
 }
 
-// sweepStep is one transaction of sweep. It reports whether there may be more.
+// sweepStep is one transaction of sweep. It reports whether there may be more. With an error it has passed nothing: the
+// tokens that it read come again.
 func (a Account) sweepStep(ctx context.Context, q TokenQuery, action Action, event, reason string,
 	edit func(*Token) bool) (step Swept, more bool, err error) {
-	step.After = q.After
+	nothing := Swept{After: q.After}
 	c, err := a.begin(ctx)
 	if err != nil {
-		return step, false, err
+		return nothing, false, err
 	}
 	list, err := a.m.store.Tokens(ctx, a.owner, q)
 	if err != nil {
-		return step, false, err
+		return nothing, false, err
 	}
-	more = len(list) == q.Size()
+	step, more = nothing, len(list) == q.Size()
 	var w Write
 	var events []Event
 	alike := map[string]error{} // what the rights of tokens with these roles, and nothing of their own, come to
@@ -311,7 +312,7 @@ func (a Account) sweepStep(ctx context.Context, q TokenQuery, action Action, eve
 			step.passed(&c, t.ID, err)
 			continue
 		case err != nil:
-			return step, false, err
+			return nothing, false, err
 		}
 		w.Tokens = append(w.Tokens, t)
 		t.Version++
@@ -323,7 +324,7 @@ func (a Account) sweepStep(ctx context.Context, q TokenQuery, action Action, eve
 		return step, more, nil
 	}
 	if err := c.write(ctx, w, events...); err != nil {
-		return step, false, err
+		return nothing, false, err
 	}
 	step.Done = len(events)
 	step.Seen += step.Done

@@ -449,12 +449,50 @@ func TestASweepTakesNoDamagedTokenForAnother(t *testing.T) {
 	require.Equal(t, []string{bad.ID}, swept.RefusedIDs)
 }
 
-// A call that refuses what it was asked to do goes on where it was, when it is mended.
-func TestEditAllThatIsRefusedKeepsItsPlace(t *testing.T) {
+// A call that is refused, or that fails, goes on where it was when it is made again.
+func TestASweepThatFailsKeepsItsPlace(t *testing.T) {
 	w := newWorld(t)
+	reader := w.role("reader", readAll())
 	for _, e := range []latchkey.Edit{{}, {AddRoles: []string{"nope"}}, {DropRoles: make([]string, 5000)}} {
 		swept, err := w.acme.EditAll(w.ctx, latchkey.Selector{All: true, After: "here"}, e, "")
 		w.is(latchkey.ErrInvalid, err)
 		require.Equal(t, latchkey.Swept{After: "here"}, swept)
+	}
+	ended, text := w.key(readAll())
+	as := must(w.acme.As(w.access(text)))
+	w.ok(w.acme.Revoke(w.ctx, ended.ID, ""))
+	for name, sweep := range map[string]func(latchkey.Account, latchkey.Selector) (latchkey.Swept, error){
+		"RevokeAll": func(a latchkey.Account, s latchkey.Selector) (latchkey.Swept, error) {
+			return a.RevokeAll(w.ctx, s, "")
+		},
+		"DisableAll": func(a latchkey.Account, s latchkey.Selector) (latchkey.Swept, error) {
+			return a.DisableAll(w.ctx, s, "")
+		},
+		"EditAll": func(a latchkey.Account, s latchkey.Selector) (latchkey.Swept, error) {
+			return a.EditAll(w.ctx, s, latchkey.Edit{AddRoles: []string{reader.ID}}, "")
+		},
+	} {
+		swept, err := sweep(as, latchkey.Selector{All: true, After: "here"})
+		w.is(latchkey.ErrRevoked, err)
+		require.Equal(t, "here", swept.After, name)
+		for range 201 {
+			w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: name})
+		}
+		all := latchkey.Selector{Find: name}
+		var done latchkey.Swept
+		all.Progress = func(s latchkey.Swept) {
+			done = s
+			w.store.fail.Store(&latchkey.ErrUnavailable)
+		}
+		swept, err = sweep(w.acme, all)
+		w.store.fail.Store(nil)
+		w.is(latchkey.ErrUnavailable, err)
+		require.Equal(t, 200, swept.Done, name)
+		require.NotEmpty(t, swept.After, name)
+		require.Equal(t, done, swept, name)
+		all.Progress, all.After = nil, swept.After
+		swept, err = sweep(w.acme, all)
+		w.ok(err)
+		require.Equal(t, 1, swept.Done, name)
 	}
 }

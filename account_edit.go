@@ -112,7 +112,7 @@ func (e *Edit) apply(t *Token, now time.Time) error {
 		return errUnchanged
 	}
 	changed := false
-	if end := t.Validity.NotAfter; !e.NotAfter.IsZero() && !end.IsZero() && end.Before(e.NotAfter) && !t.over(now) {
+	if end := t.Validity.NotAfter; !end.IsZero() && end.Before(e.NotAfter) && !t.over(now) {
 		t.Validity.NotAfter, changed = e.NotAfter, true
 	}
 	roles := slices.DeleteFunc(slices.Clone(t.Roles), func(id string) bool { return slices.Contains(e.DropRoles, id) })

@@ -133,6 +133,15 @@ func TestEditAllPassesRevokedTokens(t *testing.T) {
 	is, err := w.acme.Get(w.ctx, gone.ID)
 	w.ok(err)
 	require.Equal(t, was, is)
+	// One that is revoked between the reads and the write does, too.
+	revoked := w.store.before(func() { w.ok(w.keys.For("acme").Revoke(w.ctx, kept.ID, "")) })
+	swept, err = w.acme.EditAll(w.ctx, latchkey.Selector{All: true}, latchkey.Edit{DropRoles: []string{r.ID}}, "")
+	w.ok(err)
+	require.True(t, revoked())
+	require.Equal(t, []int{0, 0}, []int{swept.Done, swept.Refused})
+	is, err = w.acme.Get(w.ctx, kept.ID)
+	w.ok(err)
+	require.Equal(t, []string{r.ID}, is.Roles)
 }
 
 // The owner's policy holds, and so do the rights of the actor: a role that allows more than the actor is not given.
