@@ -60,7 +60,6 @@ func (a Account) Balances(ctx context.Context, tokenID string, meters ...string)
 	var f Found
 	if tokenID == "" {
 		f.Owner, err = a.m.store.Owner(ctx, a.owner)
-		f.Owner.ID = a.owner
 	} else {
 		f, err = a.m.store.Load(ctx, a.owner, tokenID)
 		err = notStored(tokenID, err)
@@ -78,11 +77,8 @@ func (a Account) Balances(ctx context.Context, tokenID string, meters ...string)
 	var of []meterDebit
 	for _, meter := range meters {
 		if l := set.of(meter); l != nil {
-			d := credits.Debit{Owner: a.owner, Meter: meter, Limits: l.limits}
-			if tokenID != "" {
-				d.Token = uuidv7.Parse(tokenID)
-			}
-			of = append(of, meterDebit{meter, l, d})
+			of = append(of, meterDebit{meter, l, credits.Debit{Owner: a.owner, Meter: meter, Token: uuidv7.Parse(tokenID),
+				Limits: l.limits}})
 		}
 	}
 	if len(of) == 0 {

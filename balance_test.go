@@ -162,4 +162,56 @@ func TestBalancesOfABrokenStore(t *testing.T) {
 	token, _ := w.issue(latchkey.KindAPIKey, quotas(quota{Amount: 10, Per: latchkey.Day}))
 	_, err := keys.For("acme").Balances(w.ctx, token.ID, "api")
 	w.is(latchkey.ErrUnavailable, err)
+	unbound, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+	got, err := keys.For("acme").Balances(w.ctx, unbound.ID, "api")
+	w.ok(err)
+	require.Empty(t, got, "the store is not asked")
+}
+
+// overdrawn is a store whose owners and tokens have quotas that nobody could save.
+type overdrawn struct{ latchkey.Store }
+
+var badQuotas = latchkey.Limits{Quotas: []quota{{Amount: -1, Per: latchkey.Day}}}
+
+func (s overdrawn) Owner(ctx context.Context, id string) (latchkey.Owner, error) {
+	o, err := s.Store.Owner(ctx, id)
+	o.Limits = badQuotas
+	return o, err
+}
+
+func (s overdrawn) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	f, err := s.Store.Load(ctx, owner, id)
+	f.Token.Limits = badQuotas
+	return f, err
+}
+
+// Stored quotas that cannot be read count as unknown, not as none.
+func TestBalancesOfBadQuotas(t *testing.T) {
+	w := newWorld(t)
+	acme := latchkey.New(overdrawn{w.store}, &latchkey.Options{Clock: w.now}).For("acme")
+	token, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+	for _, id := range []string{token.ID, ""} {
+		_, err := acme.Balances(w.ctx, id, "api")
+		w.is(latchkey.ErrUnavailable, err)
+	}
+	assumed, err := acme.Assume(latchkey.Client{ID: "ann"}, nil)
+	w.ok(err)
+	_, err = assumed.Balances(w.ctx, "api")
+	w.is(latchkey.ErrUnavailable, err)
+}
+
+// Nothing is told to an actor that has ended, nor of a store that does not answer.
+func TestBalancesThatCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	token, text := w.issue(latchkey.KindAPIKey, latchkey.Settings{
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("*", "latchkey/*")}})
+	a := w.access(text)
+	as := must(w.acme.As(a))
+	w.store.fail.Store(&latchkey.ErrUnavailable)
+	_, err := w.acme.Balances(w.ctx, token.ID, "api")
+	w.is(latchkey.ErrUnavailable, err)
+	w.store.fail.Store(nil)
+	w.ok(w.acme.Revoke(w.ctx, token.ID, ""))
+	_, err = as.Balances(w.ctx, "", "api")
+	w.is(latchkey.ErrRevoked, err)
 }
