@@ -573,7 +573,7 @@ func TestAuditTrailAfterPurge(t *testing.T) {
 	require.Equal(t, []uint64{11, 12}, []uint64{r.First, r.Last})
 	events, err = a.trail.all(a.ctx, "acme")
 	a.ok(err)
-	require.Equal(t, "audit.purge", events[1].Action)
+	require.Equal(t, []string{"audit.purge", "acme"}, []string{events[1].Action, events[1].Object})
 	require.JSONEq(t, `{"through":10}`, string(events[1].After))
 
 	// It speaks for what it names, and if it was edited for nothing.
