@@ -257,6 +257,44 @@ func TestLastUse(t *testing.T) {
 	assert.Equal(t, uint64(1), f.Token.Version)
 }
 
+// Which uses are written by a process that does not have the token in its cache: those that move the last use by ten
+// minutes, and by a second for a secret that ends.
+func TestLastUseOfATokenThatIsNotCached(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ends bool
+		step time.Duration
+	}{
+		{"a secret without an end", false, 10 * time.Minute},
+		{"a secret that was rotated", true, time.Second},
+	} {
+		w := newWorld(t)
+		tok, secret := w.key()
+		if c.ends {
+			_, err := w.acme.Rotate(w.ctx, tok.ID, time.Hour)
+			w.ok(err)
+		}
+		use := func() time.Time {
+			o := w.options()
+			keys := latchkey.New(w.store, &o)
+			a, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret})
+			w.ok(err)
+			require.Equal(t, tok.ID, a.TokenID())
+			w.ok(keys.Close(w.ctx))
+			f, err := w.store.Load(w.ctx, "acme", tok.ID)
+			w.ok(err)
+			return f.Token.Used
+		}
+		w.turn(time.Hour / 2)
+		first := w.now()
+		require.Equal(t, first, use(), c.name)
+		w.turn(c.step - time.Microsecond)
+		require.Equal(t, first, use(), c.name)
+		w.turn(time.Microsecond)
+		require.Equal(t, w.now(), use(), c.name)
+	}
+}
+
 // A use that follows another by less than a twentieth of Idle is not written. That is days if Idle is months, and Purge
 // removes no token that such a use keeps alive.
 func TestPurgeAllowsForUsesThatAreNotWritten(t *testing.T) {
