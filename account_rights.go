@@ -2,7 +2,6 @@ package latchkey
 
 import (
 	"context"
-	"net/netip"
 
 	"github.com/latchkey-go/latchkey/internal/uuidv7"
 )
@@ -19,10 +18,7 @@ type Rights struct {
 }
 
 // Rights returns what a may do, so that it can be handed to code that must only ask.
-func (a Access) Rights() Rights {
-	a.from = netip.Addr{}
-	return Rights{access: a}
-}
+func (a Access) Rights() Rights { return Rights{access: a} }
 
 // RightsOf returns what a token may do now, without its secret. It is as of the store's newest epoch, whatever MaxStale
 // is. Questions have the answers that the [Access] of a Verify has. What a request brings along does not count: an
@@ -47,7 +43,7 @@ func (a Account) RightsOf(ctx context.Context, id string) (Rights, error) {
 	if err != nil {
 		return Rights{}, err
 	}
-	access := Access{set: e.Value, who: &e.Principal, m: a.m, id: e.ID, ends: e.Ends}
+	access := Access{set: e.Value, who: &e.Principal, m: a.m, id: e.ID}
 	return Rights{access: access, hidden: c.hidden(&f)}, nil
 }
 
@@ -89,7 +85,7 @@ func (a Access) RightsFor(ctx context.Context, client string) (Rights, error) {
 	}
 	asks := call{Account: Account{m: a.m, owner: a.who.owner, checked: true}, access: a}
 	minted := a.withNarrowLayers([]layer{nl.layer}, *nl.layer.selfRoles, nl.roleSet, a.who.as(nl.client, nl.attributes))
-	return Rights{access: minted.Rights().access, hidden: asks.hidden(&f)}, nil
+	return Rights{access: minted, hidden: asks.hidden(&f)}, nil
 }
 
 // Owner returns the owner's id, "" for the zero Rights.

@@ -239,6 +239,14 @@ func TestRightsForAreThoseOfAMintedToken(t *testing.T) {
 		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/role/*")}})
 	_, err = must(w.access(half).RightsFor(w.ctx, "42")).Filter(latchkey.Read, "user/42")
 	w.is(latchkey.ErrDenied, err)
+	// The roles of the program's code are such records, too.
+	beside := w.beside(latchkey.Role{Name: "coded", Permissions: rules})
+	_, text = beside.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{"coded"},
+		Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Read).On("latchkey/token/*")}})
+	rights = must(beside.access(text).RightsFor(w.ctx, "42"))
+	w.ok(rights.Check(latchkey.Read, "user/42"))
+	_, err = rights.Filter(latchkey.Read, "user/42")
+	w.is(latchkey.ErrDenied, err)
 	before := must(w.store.Tokens(w.ctx, "acme", latchkey.TokenQuery{}))
 	must(access.RightsFor(w.ctx, "43"))
 	require.Equal(t, before, must(w.store.Tokens(w.ctx, "acme", latchkey.TokenQuery{})), "nothing is minted")
