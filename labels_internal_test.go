@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"errors"
 	"os"
 	"regexp"
 	"slices"
@@ -42,5 +43,18 @@ func TestLabelsAreDocumented(t *testing.T) {
 		slices.Sort(documented)
 		slices.Sort(values)
 		require.Equal(t, strings.Join(slices.Compact(values), " "), strings.Join(documented, " "), label)
+	}
+}
+
+// An answer about a token is a refusal. A store that did not answer is none, whatever else the error wraps.
+func TestWhatIsARefusal(t *testing.T) {
+	for _, refused := range []error{ErrRevoked, ErrRateLimited, &OverLimitError{}, ErrTooMany, &DeniedError{}} {
+		require.True(t, isRefusal(refused), refused)
+		for _, unknown := range []error{ErrUnavailable, ErrUnknownOutcome} {
+			require.False(t, isRefusal(errors.Join(refused, unknown)), "%v, %v", refused, unknown)
+		}
+	}
+	for _, other := range []error{nil, ErrNotFound, ErrConflict, ErrInvalid, &DamagedError{}} {
+		require.False(t, isRefusal(other), "%v", other)
 	}
 }
