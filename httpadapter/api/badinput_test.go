@@ -327,7 +327,7 @@ func TestHeaders(t *testing.T) {
 	twice.Header = http.Header{"Authorization": {"Bearer " + h.admin}, "Content-Type": {mediaJSON},
 		"Idempotency-Key": {"a", "b"}}
 	h.send(twice).refused(400, "bad-request")
-	for _, tag := range []string{"7", `"7`, `"7" "8"`, `"7",`, `7"`, `"a` + "\x01" + `"`, `*, "7"`, `W/`, `"7", W/`, `,`,
+	for _, tag := range []string{"7", `"7`, `"7" "8"`, `"7",`, `7"`, `"a` + "\x01" + `"`, "\"a\x7f\"", `*, "7"`, `W/`, `"7", W/`, `,`,
 		strings.Repeat(`"7",`, 17) + `"7"`} {
 		h.do("PATCH", "/tokens/"+h.plainID, `{"name":"x"}`, "If-Match", tag).refused(400, "bad-request")
 	}

@@ -157,3 +157,12 @@ func TestEveryParameterCounts(t *testing.T) {
 	require.False(t, query{"order": "oldest"}.events().Reverse)
 	require.True(t, query{}.events().Reverse)
 }
+
+// The Extra of an owner that an earlier version kept may be no JSON: it is shown as its base64.
+func TestExtraOfAnOwnerIsShown(t *testing.T) {
+	for kept, want := range map[string]string{`{"a": 1}`: `{"a":1}`, "\x00x": `"AHg="`} {
+		text, err := json.Marshal(ownerOf(latchkey.Owner{Extra: json.RawMessage(kept)}))
+		require.NoError(t, err)
+		require.JSONEq(t, `{"id":"","version":0,"extra":`+want+`}`, string(text))
+	}
+}

@@ -204,18 +204,37 @@ func TestMount(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 200, ask("GET", strings.TrimPrefix(to.Path, prefix), "").Code, to)
 		}
+		for method, body := range map[string]string{"GET": string(Document()), "HEAD": ""} {
+			w := &headed{ResponseRecorder: httptest.NewRecorder()}
+			handler.ServeHTTP(w, httptest.NewRequest(method, prefix+"/openapi.json", nil))
+			require.Equal(t, 200, w.Code)
+			require.Equal(t, 1, w.times)
+			require.Equal(t, body, w.Body.String())
+			require.Equal(t, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"public, max-age=300"},
+				"X-Content-Type-Options": {"nosniff"}, "Content-Length": {fmt.Sprint(len(Document()))}}, w.Header())
+		}
 		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest("GET", prefix+"/openapi.json", nil))
-		require.Equal(t, 200, w.Code)
-		require.Equal(t, string(Document()), w.Body.String())
+		handler.ServeHTTP(w, httptest.NewRequest("POST", prefix+"/openapi.json", nil))
+		require.Equal(t, 401, w.Code, "the document can be read, and no more")
+	}
+	refused := func(want string, f func()) {
+		t.Helper()
+		defer func() { require.Contains(t, recover(), want) }()
+		f()
 	}
 	for _, prefix := range []string{"latchkey", "/latchkey/", "/"} {
-		require.Panics(t, func() { Mount(http.NewServeMux(), prefix, auth, nil) }, prefix)
+		refused("must begin with a slash, and must not end with one", func() {
+			Mount(http.NewServeMux(), prefix, auth, nil)
+		})
 	}
-	for _, opts := range []Options{{MaxBody: -1}, {Remember: time.Second}, {Remember: -1}} {
-		require.Panics(t, func() { Handler(auth, &opts) })
+	for want, opts := range map[string][]Options{"MaxBody is negative": {{MaxBody: -1}},
+		"Remember must be a minute or more": {{Remember: time.Minute - 1}, {Remember: -1}}} {
+		for _, o := range opts {
+			refused(want, func() { Handler(auth, &o) })
+		}
 	}
-	require.Panics(t, func() { Handler(nil, nil) })
+	Handler(auth, &Options{Remember: time.Minute})
+	refused("Mount needs an Adapter", func() { Handler(nil, nil) })
 }
 
 // Without Options the clock is the system's, as a request that is remembered for a day needs one.

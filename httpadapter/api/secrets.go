@@ -92,7 +92,7 @@ func (c *call) signingSecret(*none) (Secret, error) {
 
 func (c *call) listSecrets(*none) (List[latchkey.LiveSecret], error) {
 	secrets, err := c.account.Secrets(c.ctx(), c.id())
-	if _, damaged := errors.AsType[*latchkey.DamagedError](err); damaged {
+	if _, damaged := errors.AsType[*latchkey.DamagedError](err); damaged && len(secrets) != 0 {
 		err = nil // what is left of it tells what can be ended
 	}
 	return List[latchkey.LiveSecret]{Items: append([]latchkey.LiveSecret{}, secrets...)}, err

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -75,4 +77,28 @@ func TestKeysOfRequests(t *testing.T) {
 			require.Equal(t, want, key)
 		}
 	}
+}
+
+// A token is made of a text that another system made, or of what that system kept of it: of one of them.
+func TestImportOfATextOrOfWhatWasKept(t *testing.T) {
+	h := newHouse(t, setup{})
+	const first, second, both = "old_1234567890abcdef", "old_234567890abcdefg", "old_34567890abcdefgh"
+	digest := func(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
+	for _, body := range []string{`{"kind":"api_key","name":"a","text":"` + first + `"}`,
+		`{"kind":"api_key","name":"a","kept":{"sha256":"` + digest(second) + `","hint":"old_…efg"}}`} {
+		made := h.do("POST", "/tokens/import", body)
+		token := made.ok(http.StatusCreated)["token"].(map[string]any)
+		require.Equal(t, "a", token["name"])
+		require.Equal(t, "../tokens/"+token["id"].(string), made.Header().Get("Location"))
+	}
+	for _, text := range []string{first, second} {
+		require.Equal(t, "a", h.as(text, "GET", "/me", nil).ok(200)["name"])
+	}
+	for _, body := range []string{`{"kind":"api_key"}`, `{"kind":"api_key","text":""}`, `{"kind":"api_key","text":"` + both +
+		`","kept":{"sha256":"` + digest(both) + `"}}`} {
+		p := h.do("POST", "/tokens/import", body).refused(400, "bad-request")
+		require.Contains(t, p.Detail, "Give text or kept")
+	}
+	h.do("POST", "/tokens/import", `{"kind":"api_key","kept":{}}`).refused(400, "invalid")
+	h.as(both, "GET", "/me", nil).refused(401, "invalid-token")
 }

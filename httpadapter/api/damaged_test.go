@@ -1,0 +1,112 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/latchkey-go/latchkey"
+)
+
+// spoilt is a store in which the records with some ids cannot be read. Of an owner's own record the id is the owner's.
+type spoilt struct {
+	latchkey.Store
+	ids  map[string]bool
+	bare bool  // nothing is left of them, not even the id
+	why  error // nil: a *latchkey.DamagedError
+}
+
+func (s *spoilt) err(err error, kind latchkey.ChangeKind, owner, id string) error {
+	if err != nil || !s.ids[id] {
+		return err
+	}
+	if s.why != nil {
+		return s.why
+	}
+	return &latchkey.DamagedError{Kind: kind, Owner: owner, ID: id, Err: errors.New("cut off")}
+}
+
+func (s *spoilt) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
+	f, err := s.Store.Load(ctx, owner, id)
+	if err = s.err(err, latchkey.ChangedToken, owner, id); s.ids[id] {
+		f.Token = latchkey.Token{ID: id, Owner: owner, Version: f.Token.Version, Damaged: true}
+	}
+	if s.bare && s.ids[id] {
+		f = latchkey.Found{}
+	}
+	return f, err
+}
+
+func (s *spoilt) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
+	list, err := s.Store.Secrets(ctx, owner, id)
+	return list, s.err(err, latchkey.ChangedToken, owner, id)
+}
+
+func (s *spoilt) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	r, err := s.Store.Role(ctx, owner, id)
+	if err = s.err(err, latchkey.ChangedRole, owner, id); s.ids[id] {
+		r = latchkey.Role{ID: id, Owner: owner, Version: r.Version, Damaged: true}
+	}
+	if s.bare && s.ids[id] {
+		r = latchkey.Role{}
+	}
+	return r, err
+}
+
+func (s *spoilt) Owner(ctx context.Context, owner string) (latchkey.Owner, error) {
+	o, err := s.Store.Owner(ctx, owner)
+	if err = s.err(err, latchkey.ChangedOwner, owner, owner); s.ids[owner] {
+		o = latchkey.Owner{ID: owner, Version: o.Version, Boundary: latchkey.Permissions{}, Damaged: true}
+	}
+	if s.bare && s.ids[owner] {
+		o = latchkey.Owner{}
+	}
+	return o, err
+}
+
+// What is left of a record that cannot be read is shown, so that it can be ended or replaced. If nothing is left, or if
+// the store fails in another way, the record is not available.
+func TestWhatIsLeftOfADamagedRecord(t *testing.T) {
+	store := &spoilt{ids: map[string]bool{}}
+	h := newHouse(t, setup{store: func(s latchkey.Store) latchkey.Store { store.Store = s; return store }})
+	store.ids = map[string]bool{h.plainID: true, h.role.ID: true, "acme": true}
+	for _, c := range []struct {
+		bare bool
+		why  error
+	}{{}, {bare: true}, {why: latchkey.ErrUnavailable}} {
+		store.bare, store.why = c.bare, c.why
+		for target, id := range map[string]string{"/tokens/" + h.plainID: h.plainID, "/roles/" + h.role.ID: h.role.ID,
+			"/owner": "acme", "/tokens/" + h.plainID + "/secrets": ""} {
+			got := h.do("GET", target, nil)
+			if c.why != nil || c.bare && id != "" {
+				got.refused(503, "unavailable")
+			} else if left := got.ok(200); id == "" {
+				require.Len(t, left["items"], 1)
+			} else {
+				require.Equal(t, id, left["id"])
+				require.Equal(t, true, left["damaged"])
+			}
+		}
+	}
+}
+
+// A caller whose own record cannot be read any more is told of nothing but itself and the catalogue.
+func TestACallerWhoseRecordIsDamaged(t *testing.T) {
+	store := &spoilt{ids: map[string]bool{}}
+	itself := []string{"getMe", "listMyCredits", "listMyReach", "getCatalogue"} // known since it was accepted
+	for id, op := range describedOperations() {
+		if slices.Contains(itself, id) {
+			continue
+		}
+		h := newHouse(t, setup{store: func(s latchkey.Store) latchkey.Store { store.Store = s; return store }})
+		e := h.examples()[id]
+		store.ids = map[string]bool{h.adminID: true}
+		got := h.request(op, e)
+		store.ids = nil
+		assert.Equal(t, 503, got.Code, "%s: %s", id, got.Body)
+	}
+}
