@@ -152,6 +152,8 @@ func TestAReportEndsTokensOfEveryOwner(t *testing.T) {
 	require.Len(t, told, 6)
 	assert.Equal(t, acme.ID, told[0].Token.ID)
 	assert.Equal(t, "https://code.example/acme/app/blob/main/.env", told[0].URL)
+	assert.Equal(t, "content", told[0].Source)
+	assert.Equal(t, "latchkey_key", told[0].Type)
 	var actions []leaks.Action
 	var ended []bool
 	for _, l := range told {
@@ -224,6 +226,51 @@ func TestDecide(t *testing.T) {
 				assert.NotContains(t, w.Body.String(), "no database")
 			}
 		})
+	}
+}
+
+// What could not be done to a token is not reported as done, and a token that was deleted meanwhile has ended.
+func TestATokenAsItIsAfterADecision(t *testing.T) {
+	for _, action := range []leaks.Action{leaks.Revoke, leaks.EndSecret} {
+		for name, c := range map[string]struct {
+			err     error // of Decide
+			fails   int   // how many transactions of the store fail
+			deleted bool  // the token, meanwhile
+		}{"done": {}, "no decision": {err: errors.New("no database")}, "the store failed": {fails: 1},
+			"deleted": {deleted: true}} {
+			t.Run(fmt.Sprint(action, ", ", name), func(t *testing.T) {
+				kit := latchkeytest.New(t, nil)
+				token, text := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+				newest, err := kit.For("acme").Rotate(t.Context(), token.ID, time.Hour)
+				require.NoError(t, err)
+				result := leaks.End(t.Context(), kit.Manager, []leaks.Report{{Text: text}}, &leaks.Options{
+					Decide: func(ctx context.Context, _ leaks.Leak) (leaks.Action, error) {
+						if c.deleted {
+							require.NoError(t, kit.For("acme").Delete(ctx, token.ID))
+						}
+						kit.Store.Fail(func(call string) error {
+							if call != "Write" || c.fails == 0 {
+								return nil
+							}
+							c.fails--
+							return latchkey.ErrUnavailable
+						})
+						return action, c.err
+					}})[0]
+				require.True(t, result.Known)
+				if name == "done" || c.deleted {
+					require.NoError(t, result.Err)
+					require.Equal(t, action, result.Leak.Action)
+					require.False(t, works(kit.Manager, text))
+				} else {
+					require.Error(t, result.Err)
+					require.Equal(t, leaks.Nothing, result.Leak.Action)
+					require.True(t, works(kit.Manager, text))
+				}
+				require.Equal(t, !c.deleted && (name != "done" || action == leaks.EndSecret),
+					works(kit.Manager, newest.Reveal()))
+			})
+		}
 	}
 }
 
@@ -435,6 +482,9 @@ func TestAReportThatCannotBeActedUpon(t *testing.T) {
 	assert.NotEmpty(t, w.Header().Get("Retry-After"))
 	assert.Contains(t, log.String(), "took the store down")
 	assert.NotContains(t, log.String()+w.Body.String(), text)
+	log.Reset()
+	answer(h, github.request(body(t, strings.Fields(strings.Repeat(text+" ", 9))...)))
+	assert.Equal(t, 8, strings.Count(log.String(), "took the store down"), "the log needs no more of the same")
 	kit.Store.Down(false)
 	assert.Equal(t, http.StatusOK, answer(h, github.request(body(t, "no token", text))).Code)
 	assert.False(t, works(kit.Manager, text))
