@@ -16,7 +16,7 @@ import (
 type spoilt struct {
 	latchkey.Store
 	ids  map[string]bool
-	bare bool  // nothing is left of them, not even the id
+	bare bool  // nothing is left of them but that they are damaged
 	why  error // nil: a *latchkey.DamagedError
 }
 
@@ -33,10 +33,10 @@ func (s *spoilt) err(err error, kind latchkey.ChangeKind, owner, id string) erro
 func (s *spoilt) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
 	f, err := s.Store.Load(ctx, owner, id)
 	if err = s.err(err, latchkey.ChangedToken, owner, id); s.ids[id] {
-		f.Token = latchkey.Token{ID: id, Owner: owner, Version: f.Token.Version, Damaged: true}
+		f.Token = latchkey.Token{ID: id, Owner: owner, Version: f.Token.Version, Kind: f.Token.Kind, Damaged: true}
 	}
 	if s.bare && s.ids[id] {
-		f = latchkey.Found{}
+		f = latchkey.Found{Token: latchkey.Token{Damaged: true}}
 	}
 	return f, err
 }
@@ -52,7 +52,7 @@ func (s *spoilt) Role(ctx context.Context, owner, id string) (latchkey.Role, err
 		r = latchkey.Role{ID: id, Owner: owner, Version: r.Version, Damaged: true}
 	}
 	if s.bare && s.ids[id] {
-		r = latchkey.Role{}
+		r = latchkey.Role{Damaged: true}
 	}
 	return r, err
 }
@@ -63,7 +63,7 @@ func (s *spoilt) Owner(ctx context.Context, owner string) (latchkey.Owner, error
 		o = latchkey.Owner{ID: owner, Version: o.Version, Boundary: latchkey.Permissions{}, Damaged: true}
 	}
 	if s.bare && s.ids[owner] {
-		o = latchkey.Owner{}
+		o = latchkey.Owner{Damaged: true}
 	}
 	return o, err
 }
@@ -109,4 +109,40 @@ func TestACallerWhoseRecordIsDamaged(t *testing.T) {
 		store.ids = nil
 		assert.Equal(t, 503, got.Code, "%s: %s", id, got.Body)
 	}
+}
+
+// Of a holder whose rights come from a record that the caller may not read, the rows are not told. Of one whose rights
+// come from a record that cannot be read, nothing is known.
+func TestWhoOfHiddenAndDamagedRights(t *testing.T) {
+	store := &spoilt{ids: map[string]bool{}}
+	h := newHouse(t, setup{store: func(s latchkey.Store) latchkey.Store { store.Store = s; return store }})
+	_, narrow := h.issue(latchkey.Spec{Kind: latchkey.KindAPIKey, Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("latchkey/token/*")}})
+	who := func(by string) map[string]any {
+		t.Helper()
+		for _, item := range h.as(by, "GET", "/who?action=read&resource=data/1", nil).ok(200)["items"].([]any) {
+			holder := item.(map[string]any)
+			if token := holder["token"].(map[string]any); token["id"] == h.token.ID {
+				delete(holder, "token")
+				return holder
+			}
+		}
+		return nil
+	}
+	require.Equal(t, map[string]any{"rows": map[string]any{"field": "region", "op": "=", "value": "EU"}}, who(h.admin))
+	require.Equal(t, map[string]any{"hidden": true}, who(narrow))
+	store.ids = map[string]bool{h.role.ID: true}
+	require.Equal(t, map[string]any{"unknown": true}, who(h.admin))
+	store.why = latchkey.ErrUnavailable
+	h.do("GET", "/who?action=read&resource=data/1", nil).refused(503, "unavailable")
+}
+
+// A token that cannot be read can be switched off, which is all that a patch of it may say.
+func TestPatchOfADamagedToken(t *testing.T) {
+	store := &spoilt{}
+	h := newHouse(t, setup{store: func(s latchkey.Store) latchkey.Store { store.Store = s; return store }})
+	store.ids = map[string]bool{h.plainID: true}
+	h.do("PATCH", "/tokens/"+h.plainID, `{"disabled":true,"name":"x"}`).refused(503, "unavailable")
+	h.do("PATCH", "/tokens/"+h.plainID, `{"name":"x"}`).refused(503, "unavailable")
+	require.Equal(t, true, h.do("PATCH", "/tokens/"+h.plainID, `{"disabled":true}`).ok(200)["disabled"])
 }

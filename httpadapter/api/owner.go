@@ -111,6 +111,6 @@ func ownerOperations() []*operation {
 		handle(operation{id: "updateOwner", method: http.MethodPatch, path: "/owner", tag: "owner",
 			summary: "Change the account's record", text: "A JSON Merge Patch (RFC 7396): null removes a member. The " +
 				"caller must be able to read it, too.",
-			merge: true, versioned: true, ifMatch: true, refuses: []int{409}}, (*call).updateOwner),
+			merge: true, versioned: true, ifMatch: true}, (*call).updateOwner),
 	}
 }

@@ -141,9 +141,9 @@ func roleOperations() []*operation {
 		handle(operation{id: "updateRole", method: http.MethodPatch, path: "/roles/{id}", tag: "role",
 			summary: "Change a role", text: "A JSON Merge Patch (RFC 7396): null removes a member. Every token that has the " +
 				"role follows the new rules at once. The caller must be able to read it, too.",
-			merge: true, versioned: true, ifMatch: true, refuses: []int{409}}, (*call).updateRole),
+			merge: true, versioned: true, ifMatch: true}, (*call).updateRole),
 		handle(operation{id: "deleteRole", method: http.MethodDelete, path: "/roles/{id}", tag: "role",
 			summary: "Delete a role", text: "Not while another role inherits it or a token names it.",
-			ifMatch: true, refuses: []int{409}}, (*call).deleteRole),
+			ifMatch: true}, (*call).deleteRole),
 	}
 }

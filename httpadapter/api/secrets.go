@@ -132,6 +132,6 @@ func secretOperations() []*operation {
 			(*call).listSecrets),
 		handle(operation{id: "endSecret", method: http.MethodDelete, path: "/tokens/{id}/secrets/{secret}", tag: "token",
 			summary: "End one secret of a token", text: "Not the newest: rotate or revoke the token for that.",
-			ifMatch: true, refuses: []int{409}}, (*call).endSecret),
+			ifMatch: true}, (*call).endSecret),
 	}
 }

@@ -202,20 +202,20 @@ func tokenOperations() []*operation {
 				{name: "order", values: orders, text: "By what the list is sorted. Without it: id, which is oldest first. used: " +
 					"never used first. end: without an end last."},
 				{name: "reverse", kind: boolParameter, text: "The other way round."},
-			}, pageParameters), refuses: []int{}}, (*call).listTokens),
+			}, pageParameters)}, (*call).listTokens),
 		handle(operation{id: "countTokens", method: http.MethodGet, path: "/tokens/count", tag: "token",
 			summary: "Count tokens", query: params(tokenFilter, []parameter{
 				{name: "most", kind: numberParameter, text: "How far to count. Without it: 1000."}})}, (*call).countTokens),
 		handle(operation{id: "issueToken", method: http.MethodPost, path: "/tokens", tag: "token",
 			summary: "Issue a token", text: "The secret is in the reply, and nowhere else.",
-			status: http.StatusCreated, secret: true, once: true, versioned: true,
-			refuses: []int{403, 409}}, (*call).issueToken),
+			status: http.StatusCreated, secret: true, once: true, versioned: true},
+			(*call).issueToken),
 		handle(operation{id: "getToken", method: http.MethodGet, path: "/tokens/{id}", tag: "token",
 			summary: "Read a token", versioned: true}, (*call).getToken),
 		handle(operation{id: "updateToken", method: http.MethodPatch, path: "/tokens/{id}", tag: "token",
 			summary: "Change a token", text: "A JSON Merge Patch (RFC 7396) of its settings: null removes a member. The " +
 				"caller must be able to read it, too.",
-			merge: true, versioned: true, ifMatch: true, refuses: []int{403, 409}}, (*call).updateToken),
+			merge: true, versioned: true, ifMatch: true}, (*call).updateToken),
 		handle(operation{id: "listCredits", method: http.MethodGet, path: "/tokens/{id}/credits", tag: "token",
 			summary: "List what is left of a token's quotas", text: "Its own, those of the tokens it was minted from, and the " +
 				"account's, as far as the caller may read these records. What processes hold in advance counts as spent.",
@@ -223,10 +223,10 @@ func tokenOperations() []*operation {
 		handle(operation{id: "revokeToken", method: http.MethodPost, path: "/tokens/{id}/revoke", tag: "token",
 			summary: "Revoke a token", text: "It ends the token and all that was minted from it. The record stays. A revoked " +
 				"token stays as it is.",
-			optional: true, ifMatch: true, refuses: []int{403}}, (*call).revokeToken),
+			optional: true, ifMatch: true}, (*call).revokeToken),
 		handle(operation{id: "deleteToken", method: http.MethodDelete, path: "/tokens/{id}", tag: "token",
 			summary: "Delete a token", text: "It ends the token and all that was minted from it, and removes the records.",
-			ifMatch: true, refuses: []int{403}}, (*call).deleteToken),
+			ifMatch: true}, (*call).deleteToken),
 	}
 }
 

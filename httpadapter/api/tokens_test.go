@@ -48,6 +48,23 @@ func TestTokenFromItsIssueToItsEnd(t *testing.T) {
 	w.do("GET", "/tokens/"+id, nil).refused(404, "not-found")
 }
 
+// An old secret of a token can be ended by itself, its newest one with the token only.
+func TestEndingOneSecret(t *testing.T) {
+	h := newHouse(t, setup{})
+	fresh := h.do("POST", "/tokens/"+h.plainID+"/rotate", `{"overlap":3600000000000}`).ok(200)["secret"].(string)
+	list := "/tokens/" + h.plainID + "/secrets"
+	secrets := h.do("GET", list, nil).ok(200)["items"].([]any)
+	require.Len(t, secrets, 2)
+	at := func(i int) string { return list + "/" + secrets[i].(map[string]any)["id"].(string) }
+	h.do("DELETE", at(1), nil).refused(409, "last-secret")
+	h.do("DELETE", at(0), nil).ok(204)
+	h.do("DELETE", at(0), nil).refused(404, "not-found")
+	h.as(h.plain, "GET", "/me", nil).refused(401, "invalid-token")
+	h.as(fresh, "GET", "/me", nil).ok(200)
+	h.do("POST", "/tokens/"+h.plainID+"/revoke", nil).ok(204)
+	h.do("DELETE", at(1), nil).refused(409, "last-secret")
+}
+
 func TestWhereARoleIs(t *testing.T) {
 	w := newWorld(t, setup{})
 	made := w.do("POST", "/roles", `{"name":"reader"}`)
@@ -94,8 +111,8 @@ func TestImportOfATextOrOfWhatWasKept(t *testing.T) {
 	for _, text := range []string{first, second} {
 		require.Equal(t, "a", h.as(text, "GET", "/me", nil).ok(200)["name"])
 	}
-	for _, body := range []string{`{"kind":"api_key"}`, `{"kind":"api_key","text":""}`, `{"kind":"api_key","text":"` + both +
-		`","kept":{"sha256":"` + digest(both) + `"}}`} {
+	for _, body := range []string{`{"kind":"api_key"}`, `{"kind":"api_key","text":""}`,
+		`{"kind":"api_key","text":"` + both + `","kept":{"sha256":"` + digest(both) + `"}}`} {
 		p := h.do("POST", "/tokens/import", body).refused(400, "bad-request")
 		require.Contains(t, p.Detail, "Give text or kept")
 	}

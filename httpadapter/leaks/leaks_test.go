@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -88,6 +89,17 @@ func cutOff(r *http.Request) *http.Request {
 	return r
 }
 
+// checkProblem requires that a reply is one problem, and says why.
+func checkProblem(t testing.TB, w *httptest.ResponseRecorder) {
+	t.Helper()
+	assert.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
+	var p map[string]any
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p), w.Body.String())
+	assert.NotEmpty(t, p["detail"])
+	delete(p, "detail")
+	assert.Equal(t, map[string]any{"type": "about:blank", "title": http.StatusText(w.Code), "status": float64(w.Code)}, p)
+}
+
 type verdict struct{ TokenHash, TokenType, Label string }
 
 func verdicts(t testing.TB, w *httptest.ResponseRecorder) (out []verdict) {
@@ -140,6 +152,7 @@ func TestAReportEndsTokensOfEveryOwner(t *testing.T) {
 	for range 2 { // a scanner may repeat its report
 		w := answer(h, github.request(body(t, acmeText, "no token", otherText, public, goneText)))
 		require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+		assert.Equal(t, "application/json", w.Header().Get("Content-Type"))
 		assert.Equal(t, []verdict{{hash(acmeText), "latchkey_key", "true_positive"},
 			{hash("no token"), "latchkey_key", "false_positive"}, {hash(otherText), "latchkey_key", "true_positive"},
 			{hash(public), "latchkey_key", "false_positive"}}, verdicts(t, w))
@@ -274,6 +287,25 @@ func TestATokenAsItIsAfterADecision(t *testing.T) {
 	}
 }
 
+// A stateless token has no secret of its own to end: it ends itself.
+func TestADecisionAboutAStatelessToken(t *testing.T) {
+	ring, err := latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: bytes.Repeat([]byte("k"), 32)})
+	require.NoError(t, err)
+	kit := latchkeytest.New(t, &latchkey.Options{Keyring: ring})
+	_, text := issue(t, kit.Manager, "acme", latchkey.KindAPIKey)
+	parent, err := kit.Verify(t.Context(), latchkey.Presented{Secret: text})
+	require.NoError(t, err)
+	_, minted, err := parent.Mint(t.Context(), latchkey.Narrowing{Lifetime: time.Hour, Stateless: true})
+	require.NoError(t, err)
+	require.True(t, works(kit.Manager, minted.Reveal()))
+	result := leaks.End(t.Context(), kit.Manager, []leaks.Report{{Text: minted.Reveal()}}, &leaks.Options{
+		Decide: func(context.Context, leaks.Leak) (leaks.Action, error) { return leaks.EndSecret, nil }})[0]
+	require.NoError(t, result.Err)
+	require.Equal(t, leaks.Revoke, result.Leak.Action)
+	require.False(t, works(kit.Manager, minted.Reveal()))
+	require.True(t, works(kit.Manager, text))
+}
+
 // An old secret that lets nobody in any more is no reason to end the token.
 func TestASecretThatHasEnded(t *testing.T) {
 	kit := latchkeytest.New(t, nil)
@@ -350,6 +382,8 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 		"another body's":         {github.request(good + " "), set("Github-Public-Key-Signature", signature), 403},
 		"a form":                 {github.request(good), set("Content-Type", "application/x-www-form-urlencoded"), 415},
 		"compressed":             {github.request(good), set("Content-Encoding", "gzip"), 415},
+		"two types":              {github.request(good), set("Content-Type", "application/json", "text/plain"), 400},
+		"a type that is no text": {github.request(`[{"token":"` + text + `","type":5}]`), nil, 400},
 		"no JSON":                {github.request("["), nil, 400},
 		"no array":               {github.request("{}"), nil, 400},
 		"null":                   {github.request("null"), nil, 400},
@@ -368,8 +402,10 @@ func TestRequestsThatAreNotGitHubs(t *testing.T) {
 			}
 			w := answer(h, c.request)
 			assert.Equal(t, c.status, w.Code, w.Body.String())
-			assert.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
-			assert.Contains(t, w.Body.String(), fmt.Sprintf(`"title":%q,"status":%d`, http.StatusText(c.status), c.status))
+			checkProblem(t, w)
+			if c.status == 405 {
+				assert.Equal(t, "POST", w.Header().Get("Allow"))
+			}
 			assert.NotContains(t, w.Body.String(), text)
 			assert.NotContains(t, w.Body.String(), "network")
 			assert.True(t, works(kit.Manager, text), "nothing was done")
@@ -409,7 +445,7 @@ func TestNoKeyIsLookedForInVain(t *testing.T) {
 		"an empty signature":  {"Github-Public-Key-Signature", []string{""}, 0},
 		"not base64":          {"Github-Public-Key-Signature", []string{"AAAA!"}, 0},
 		"two signatures":      {"Github-Public-Key-Signature", []string{"AAAA", "AAAA"}, 0},
-		"a wrong signature":   {"Github-Public-Key-Signature", []string{"AAAA"}, 1},
+		"a wrong signature":   {"Github-Public-Key-Signature", []string{"AA=="}, 1},
 		"no key":              {"Github-Public-Key-Identifier", nil, 0},
 		"an empty key":        {"Github-Public-Key-Identifier", []string{""}, 0},
 		"two keys":            {"Github-Public-Key-Identifier", []string{"current", "current"}, 0},
@@ -470,6 +506,20 @@ func TestWhereATextWasFound(t *testing.T) {
 	}
 }
 
+// A text of another system may hold what a reason leaves out.
+func TestWhereAnInvisibleTextWasFound(t *testing.T) {
+	kit := latchkeytest.New(t, &latchkey.Options{
+		Imported: func(text string) bool { return strings.HasPrefix(text, "old") }})
+	const text = "old\u200b_1234567890abcdef"
+	_, err := kit.For("acme").Import(t.Context(), latchkey.Spec{Kind: latchkey.KindAPIKey}, text)
+	require.NoError(t, err)
+	report := leaks.Report{Text: text, URL: "https://code.example/?q=" + text}
+	result := leaks.End(t.Context(), kit.Manager, []leaks.Report{report}, nil)[0]
+	require.NoError(t, result.Err)
+	require.Equal(t, leaks.Revoke, result.Leak.Action)
+	require.Empty(t, result.Leak.URL)
+}
+
 // A store that does not answer is no answer about a text.
 func TestAReportThatCannotBeActedUpon(t *testing.T) {
 	kit, github := latchkeytest.New(t, nil), newScanner(t)
@@ -480,6 +530,7 @@ func TestAReportThatCannotBeActedUpon(t *testing.T) {
 	w := answer(h, github.request(body(t, "no token", text)))
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	assert.NotEmpty(t, w.Header().Get("Retry-After"))
+	checkProblem(t, w)
 	assert.Contains(t, log.String(), "took the store down")
 	assert.NotContains(t, log.String()+w.Body.String(), text)
 	log.Reset()
@@ -524,7 +575,9 @@ func TestList(t *testing.T) {
 		"no UTF-8": {"text/plain", kept + "\n\xff", 400},
 		"too many": {"text/plain", kept + strings.Repeat("\nx", 1000), 413},
 	} {
-		assert.Equal(t, c.status, post(c.media, c.list).Code, name)
+		w := post(c.media, c.list)
+		assert.Equal(t, c.status, w.Code, name)
+		checkProblem(t, w)
 		assert.True(t, works(kit.Manager, kept), name)
 	}
 }
@@ -617,16 +670,24 @@ func TestParseKeys(t *testing.T) {
 	keys, err := leaks.ParseKeys(document("a", encode(&p256.PublicKey)))
 	require.NoError(t, err)
 	assert.True(t, keys["a"].Equal(&p256.PublicKey))
-	for name, bad := range map[string][]byte{
-		"no JSON":       []byte("<html>"),
-		"none":          []byte("{}"),
-		"no PEM":        document("a", "key"),
-		"no key":        document("a", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
-		"another curve": document("a", encode(&p384.PublicKey)),
-		"no identifier": document("", encode(&p256.PublicKey)),
+	ed, _, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	good := string(document("a", encode(&p256.PublicKey)))
+	for name, bad := range map[string]struct {
+		document []byte
+		says     string
+	}{
+		"no JSON":       {[]byte("<html>"), "invalid character"},
+		"no list":       {[]byte(strings.TrimSuffix(good, "}") + `,"public_keys":5}`), "cannot unmarshal"},
+		"none":          {[]byte("{}"), "the document has none"},
+		"no PEM":        {document("a", "key"), "no PEM block"},
+		"no key":        {document("a", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "asn1"},
+		"another curve": {document("a", encode(&p384.PublicKey)), "not ECDSA on P-256"},
+		"another kind":  {document("a", encode(ed)), "not ECDSA on P-256"},
+		"no identifier": {document("", encode(&p256.PublicKey)), "no identifier"},
 	} {
-		_, err := leaks.ParseKeys(bad)
-		assert.Error(t, err, name)
+		_, err := leaks.ParseKeys(bad.document)
+		assert.ErrorContains(t, err, bad.says, name)
 	}
 }
 

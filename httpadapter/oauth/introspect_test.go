@@ -414,7 +414,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"a deny":         func(o *Options) { o.Scopes["x"] = latchkey.Permissions{latchkey.Deny("read").On("a")} },
 		"any action":     func(o *Options) { o.Scopes["x"] = latchkey.Permissions{latchkey.Grant(latchkey.Any).On("a")} },
 		"a bad rule":     func(o *Options) { o.Scopes["x"] = latchkey.Permissions{latchkey.Grant("READ").On("a")} },
-		"a short life":   func(o *Options) { o.Lifetime = time.Millisecond },
+		"a short life":   func(o *Options) { o.Lifetime = time.Second - 1 },
 		"a negative one": func(o *Options) { o.Lifetime = -time.Hour },
 		"two owners": func(o *Options) {
 			o.Owner, o.OwnerOf = "a", func(*http.Request) (string, error) { return "a", nil }
@@ -423,6 +423,9 @@ func TestOptionsAreChecked(t *testing.T) {
 		"with a backslash":     func(o *Options) { o.Realm = `a\b` },
 		"with a line":          func(o *Options) { o.Realm = "a\r\nX-Evil: 1" },
 		"not ASCII":            func(o *Options) { o.Realm = "é" },
+		"with DEL":             func(o *Options) { o.Realm = "a\x7f" },
+		"with US":              func(o *Options) { o.Realm = "a\x1f" },
+		"a name with DEL":      func(o *Options) { o.Scopes["a\x7f"] = o.Scopes["read"] },
 		"a long name":          func(o *Options) { o.Scopes[strings.Repeat("a", 129)] = o.Scopes["read"] },
 		"many scopes": func(o *Options) {
 			for i := range maxScopes + 1 - len(o.Scopes) {
@@ -438,8 +441,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 	require.Panics(t, func() { Handler(nil, &f.opts) })
 	require.Panics(t, func() { Handler(f.keys, nil) })
-	local := Options{Issuer: "http://127.0.0.1:8080", Scopes: testScopes()}
-	local.Scopes[strings.Repeat("a", 128)] = local.Scopes["read"]
+	local := Options{Issuer: "http://127.0.0.1:8080", Scopes: testScopes(), Realm: " ~", Lifetime: time.Second}
+	local.Scopes[strings.Repeat("a", 128)], local.Scopes["!~"] = local.Scopes["read"], local.Scopes["read"]
 	for i := range maxScopes - len(local.Scopes) {
 		local.Scopes[fmt.Sprint(i)] = local.Scopes["read"]
 	}
