@@ -73,7 +73,7 @@ func refusalOf(err error) *refusal {
 	case errors.Is(err, httpadapter.ErrMediaType):
 		return &refusal{http.StatusBadRequest, codeInvalidRequest,
 			"the body must be application/x-www-form-urlencoded, not compressed", err}
-	case errors.Is(err, latchkey.ErrTooMany), errors.Is(err, latchkey.ErrPolicy), errors.Is(err, latchkey.ErrDenied):
+	case errors.Is(err, latchkey.ErrPolicy), errors.Is(err, latchkey.ErrDenied):
 		return &refusal{http.StatusBadRequest, codeUnauthorizedClient, "the token may not do this", err}
 	case errors.Is(err, httpadapter.ErrTooLarge):
 		return &refusal{p.Status, codeInvalidRequest, "the body is longer than 16 KiB", err}

@@ -111,11 +111,11 @@ func (s *surface) revoke(r *http.Request, p params) (*http.Request, any, error) 
 	err = as.Revoke(r.Context(), t.ID, "oauth: by "+client.TokenID())
 	if errors.Is(err, latchkey.ErrDenied) {
 		// A caller that may read the token hears that it still lives. Others hear the same as for an unknown text, also
-		// while the store cannot be asked.
+		// while the store cannot be asked, or once they are no callers any more.
 		switch _, unread := as.Find(r.Context(), text); {
 		case errors.Is(unread, latchkey.ErrNotFound):
 			err = nil
-		case errors.Is(unread, latchkey.ErrUnavailable):
+		case unread != nil:
 			err = unread
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/httpadapter"
+	"github.com/latchkey-go/latchkey/latchkeytest"
 )
 
 var inactive = map[string]any{"active": false}
@@ -96,6 +98,9 @@ func TestPublishableKeysAreNoClients(t *testing.T) {
 		require.Equal(t, "Bad Request: unauthorized_client", got.refused(), path)
 	}
 	require.Equal(t, "Bad Request: unauthorized_client", f.exchange(public.text, "scope", "unknown").refused())
+	last := f.errs[len(f.errs)-1] // as the host hears it
+	require.ErrorIs(t, last, latchkey.ErrDenied)
+	require.ErrorContains(t, last, "a publishable key is no secret: latchkey: denied")
 	require.Equal(t, true, f.introspect(f.reader("acme", latchkey.Read), minted.text)["active"])
 }
 
@@ -272,6 +277,55 @@ func TestIntrospectionFailsClosed(t *testing.T) {
 	}
 }
 
+// Whichever call of the store fails, and whichever finds no token any more, no reply says what is not so.
+func TestIntrospectionHalfway(t *testing.T) {
+	for _, c := range []struct {
+		path, who string
+		whole     string // the reply if no call fails
+		gone      string // if a token is gone
+	}{
+		{"/oauth/introspect", "reader", `"active":true`, `{"active":false}`},
+		{"/oauth/revoke", "ender", "", ""},
+		{"/oauth/revoke", "client", "", ""},
+		{"/oauth/revoke", "nobody", "", ""},
+	} {
+		for _, fail := range []error{latchkey.ErrUnavailable, latchkey.ErrNotFound} {
+			for n, hit := 0, true; hit; n++ {
+				f := newFixture(t, nil)
+				minted := f.mint(f.key)
+				by := map[string]key{"reader": f.reader("acme", latchkey.Read), "ender": f.reader("acme", latchkey.Delete),
+					"client": f.key, "nobody": f.issue("acme", latchkey.Spec{})}[c.who]
+				store := &latchkeytest.Store{Store: f.store}
+				f.h = Handler(latchkey.New(store, nil), &f.opts)
+				called := 0
+				hit = false
+				store.Fail(func(call string) error {
+					if call == "AddUsage" || fail == latchkey.ErrNotFound && call != "ByDigest" && call != "Load" {
+						return nil
+					}
+					if called++; called-1 == n {
+						hit = true
+						return fail
+					}
+					return nil
+				})
+				got := f.as(by, c.path, "token", minted.text)
+				store.Fail(nil)
+				switch {
+				case !hit:
+					require.Equal(t, 200, got.status, got.body)
+					require.Contains(t, got.body, c.whole)
+				case fail == latchkey.ErrUnavailable:
+					require.Equal(t, away, got.refused(), "%v, call %d", c, n)
+				case got.status != 401: // the caller itself was not gone
+					require.Equal(t, 200, got.status, "%v, call %d: %s", c, n, got.body)
+					require.Equal(t, c.gone, strings.TrimSpace(got.body), "%v, call %d", c, n)
+				}
+			}
+		}
+	}
+}
+
 // What is left of a damaged record decides nothing: neither whose token it is, nor that it is inactive.
 func TestDamagedTokens(t *testing.T) {
 	f := newFixture(t, nil)
@@ -376,6 +430,15 @@ func TestOwners(t *testing.T) {
 	require.Equal(t, 200, f.as(tenant, "/oauth/token", "grant_type", grantClientCredentials).status)
 	require.Equal(t, badClient, f.as(f.key, "/oauth/token", "grant_type", grantClientCredentials).refused())
 	require.Equal(t, badReq, f.exchange(f.text).refused())
+	for _, fail := range []error{httpadapter.ErrNoTenant, latchkey.ErrUnavailable} {
+		f.opts.OwnerOf = func(*http.Request) (string, error) { return "example.com", fail }
+		f.h = Handler(f.keys, &f.opts)
+		want := away
+		if fail == httpadapter.ErrNoTenant {
+			want = badClient
+		}
+		require.Equal(t, want, f.as(tenant, "/oauth/token", "grant_type", grantClientCredentials).refused())
+	}
 }
 
 func TestSandbox(t *testing.T) {
@@ -439,8 +502,9 @@ func TestOptionsAreChecked(t *testing.T) {
 		edit(&o)
 		require.Panics(t, func() { Handler(f.keys, &o) }, name)
 	}
-	require.Panics(t, func() { Handler(nil, &f.opts) })
-	require.Panics(t, func() { Handler(f.keys, nil) })
+	const missing = "oauth: Mount needs a Manager and Options with Issuer and Scopes"
+	require.PanicsWithValue(t, missing, func() { Handler(nil, &f.opts) })
+	require.PanicsWithValue(t, missing, func() { Handler(f.keys, nil) })
 	local := Options{Issuer: "http://127.0.0.1:8080", Scopes: testScopes(), Realm: " ~", Lifetime: time.Second}
 	local.Scopes[strings.Repeat("a", 128)], local.Scopes["!~"] = local.Scopes["read"], local.Scopes["read"]
 	for i := range maxScopes - len(local.Scopes) {
