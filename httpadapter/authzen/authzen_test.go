@@ -215,7 +215,9 @@ func TestOptionsAreChecked(t *testing.T) {
 	} {
 		require.Panics(t, func() { Handler(auth, opts) }, name)
 	}
-	require.Panics(t, func() { Handler(nil, &Options{URL: pdp}) })
+	const missing = "authzen: Mount needs an Adapter, and Options with URL"
+	require.PanicsWithValue(t, missing, func() { Handler(nil, &Options{URL: pdp}) })
+	require.PanicsWithValue(t, missing, func() { Handler(auth, nil) })
 	Handler(auth, &Options{URL: "http://127.0.0.1:8080", Subjects: map[string]SubjectType{"client": {Rights: rights}},
 		Resources: map[string]ResourceType{"a": {On: "{id}"}, "b": {On: "b/c%2Fd/{id}/e"}}})
 	of := newKind("b", ResourceType{On: "b/c%2Fd/{id}/e"})

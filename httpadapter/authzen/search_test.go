@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -187,4 +188,192 @@ func FuzzPosition(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, at, again)
 	})
+}
+
+// Each search is answered page by page, without a gap and without a repetition, and the last page says so.
+func TestPagesOfEverySearch(t *testing.T) {
+	names := []string{"a", "b", "c", "d", "e"}
+	var rows []FoundResource
+	for _, name := range names {
+		rows = append(rows, FoundResource{ID: name})
+	}
+	f := newFixture(t, Options{
+		Subjects: map[string]SubjectType{"user": {
+			Rights: func(_ context.Context, a latchkey.Account, q Question) (latchkey.Rights, error) {
+				access, err := a.Assume(latchkey.Client{ID: q.Subject.ID}, latchkey.Permissions{allow(latchkey.Any).On("*")})
+				return access.Rights(), err
+			},
+			List: func(_ context.Context, _ latchkey.Account, p latchkey.Page) ([]string, error) {
+				require.Equal(t, listed, p.Limit)
+				return listing(names, p), nil
+			}}, "unlisted": {Rights: func(_ context.Context, a latchkey.Account, q Question) (latchkey.Rights, error) {
+			access, err := a.Assume(latchkey.Client{ID: q.Subject.ID}, latchkey.Permissions{allow(latchkey.Any).On("*")})
+			return access.Rights(), err
+		}}},
+		Resources: map[string]ResourceType{"doc": {Actions: names,
+			Search: func(_ context.Context, _ latchkey.Account, q ResourceQuery) (out []FoundResource, _ error) {
+				require.Equal(t, Question{Subject: Subject{Type: "user", ID: "x"}, Action: Action{Name: "a"},
+					Resource: Resource{Type: "doc"}, Context: map[string]any{"k": "v"}}, q.Question)
+				for _, r := range rows {
+					if r.ID > q.Page.After && len(out) < q.Page.Size() {
+						out = append(out, r)
+					}
+				}
+				return out, nil
+			}}, "unsearched": {}}})
+	var tokens []string
+	for range names {
+		tok, _ := f.key(allow("a").On("doc/x"))
+		tokens = append(tokens, tok.ID)
+	}
+	entity := func(kind, id string) string { return `{"type":"` + kind + `","id":"` + id + `"}` }
+	const action = `"action":{"name":"a"}`
+	for _, c := range []struct {
+		path, body string
+		found      []found
+	}{
+		{"search/subject", `"subject":{"type":"token"},` + action + `,"resource":` + entity("doc", "x"),
+			entities("token", tokens)},
+		{"search/subject", `"subject":{"type":"user"},` + action + `,"resource":` + entity("doc", "x"),
+			entities("user", names)},
+		{"search/resource", `"subject":` + entity("user", "x") + `,` + action + `,"resource":{"type":"doc"},
+			"context":{"k":"v"}`, entities("doc", names)},
+		{"search/action", `"subject":` + entity("user", "x") + `,"resource":` + entity("doc", "x"),
+			[]found{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"}, {Name: "e"}}},
+	} {
+		for limit := 1; limit <= len(names)+1; limit++ {
+			var all []found
+			for token, pages := "", 0; ; pages++ {
+				require.LessOrEqual(t, pages, len(names))
+				got := f.ask(c.path, fmt.Sprintf(`{%s,"page":{"limit":%d,"token":%q}}`, c.body, limit, token))
+				require.Equal(t, http.StatusOK, got.status, got.body)
+				require.Len(t, got.Results, *got.Page.Count)
+				require.LessOrEqual(t, len(got.Results), limit)
+				all = append(all, got.Results...)
+				if token = *got.Page.Next; token == "" {
+					break
+				}
+				require.Len(t, got.Results, limit)
+			}
+			require.Equal(t, c.found, all, "%s, %d a page", c.body, limit)
+		}
+	}
+
+	// Nothing is found where nothing can be asked.
+	for path, body := range map[string]string{
+		"search/subject":  `{"subject":{"type":"unlisted"},` + action + `,"resource":` + entity("doc", "x") + `}`,
+		"search/resource": `{"subject":` + entity("user", "x") + `,` + action + `,"resource":{"type":"unsearched"}}`,
+	} {
+		got := f.ask(path, body)
+		require.Equal(t, http.StatusOK, got.status, got.body)
+		require.Empty(t, got.Results)
+		require.Contains(t, got.body, `"results":[]`)
+	}
+	for _, name := range []string{"*", "Not An Action"} {
+		got := f.ask("search/subject", `{"subject":{"type":"token"},"action":{"name":"`+name+`"},"resource":`+
+			entity("doc", "x")+`}`)
+		require.Equal(t, http.StatusOK, got.status, got.body)
+		require.Empty(t, got.Results)
+	}
+	long := f.ask("search/subject", `{"subject":{"type":"token"},`+action+`,"resource":`+
+		entity("doc", strings.Repeat("x", 100_000))+`}`)
+	require.Equal(t, http.StatusOK, long.status, long.body)
+	require.Empty(t, long.Results, "no resource is so long")
+}
+
+// entities are those of a type with some ids.
+func entities(kind string, ids []string) (list []found) {
+	for _, id := range ids {
+		list = append(list, found{Type: kind, ID: id})
+	}
+	return list
+}
+
+// What a function of the host fails with in a search is no answer, and neither is a list that does not go on.
+func TestSearchesOfAHostThatFails(t *testing.T) {
+	var rights, list, search error
+	var ids []string
+	f := newFixture(t, Options{
+		Subjects: map[string]SubjectType{"user": {
+			Rights: func(_ context.Context, a latchkey.Account, q Question) (latchkey.Rights, error) {
+				access, err := a.Assume(latchkey.Client{ID: q.Subject.ID}, latchkey.Permissions{allow(latchkey.Any).On("*")})
+				return access.Rights(), errors.Join(err, rights)
+			},
+			List: func(context.Context, latchkey.Account, latchkey.Page) ([]string, error) { return ids, list }}},
+		Resources: map[string]ResourceType{"doc": {Actions: []string{"read"},
+			Search: func(context.Context, latchkey.Account, ResourceQuery) (out []FoundResource, _ error) {
+				for _, id := range ids {
+					out = append(out, FoundResource{ID: id})
+				}
+				return out, search
+			}}}})
+	const user, action, doc = `"subject":{"type":"user","id":"x"}`, `"action":{"name":"read"}`,
+		`"resource":{"type":"doc","id":"x"}`
+	send := func(path string) reply {
+		return f.ask(path, `{`+user+`,`+action+`,`+doc+`}`)
+	}
+	for _, c := range []struct {
+		rights, list, search error
+		ids                  []string
+		status               map[string]int // of the searches for a subject, a resource and an action
+	}{
+		{ids: []string{"a", "b"}, status: map[string]int{"subject": 200, "resource": 200, "action": 200}},
+		{ids: []string{"a", "a"}, status: map[string]int{"subject": 500, "resource": 500, "action": 200}},
+		{ids: []string{""}, status: map[string]int{"subject": 500, "resource": 500, "action": 200}},
+		{ids: []string{"a"}, rights: latchkey.ErrUnavailable,
+			status: map[string]int{"subject": 503, "resource": 503, "action": 503}},
+		{ids: []string{"a"}, list: latchkey.ErrUnavailable,
+			status: map[string]int{"subject": 503, "resource": 200, "action": 200}},
+		{ids: []string{"a"}, search: latchkey.ErrUnavailable,
+			status: map[string]int{"subject": 200, "resource": 503, "action": 200}},
+	} {
+		rights, list, search, ids = c.rights, c.list, c.search, c.ids
+		for what, status := range c.status {
+			got := send("search/" + what)
+			require.Equal(t, status, got.status, "%+v: %s: %s", c, what, got.body)
+			if status == 200 {
+				require.NotEmpty(t, got.Results)
+			}
+		}
+	}
+	rights, list, search = latchkey.ErrNotFound, nil, errors.New("nothing to ask for")
+	for _, what := range []string{"subject", "resource", "action"} {
+		got := send("search/" + what)
+		require.Equal(t, http.StatusOK, got.status, "a subject that does not exist may do nothing: %s", got.body)
+		require.Empty(t, got.Results)
+	}
+}
+
+// A search for tokens and one for resources look at so many candidates and no more, and go on from there.
+func TestSearchesAreBounded(t *testing.T) {
+	f := newFixture(t, Options{Resources: map[string]ResourceType{"doc": {Schema: orders,
+		Search: func(_ context.Context, _ latchkey.Account, q ResourceQuery) (out []FoundResource, _ error) {
+			for i := range 3*maxLooked + 1 { // it forgets the predicate and the limit
+				if id := fmt.Sprintf("d%06d", i); id > q.Page.After {
+					out = append(out, FoundResource{id, latchkey.Row{"region": "US"}})
+				}
+			}
+			return out, nil
+		}}}})
+	eu, _ := f.key(allow(latchkey.Read).On("doc/*").Where(latchkey.Where("region", latchkey.Eq, "EU")))
+	for range maxLooked {
+		f.key()
+	}
+	last, _ := f.key(allow(latchkey.Read).On("doc/x"))
+	pages := func(path, body string) (n int, ids []string) {
+		for token := ""; ; {
+			got := f.ask(path, fmt.Sprintf(`{%s,"action":{"name":"read"},"page":{"token":%q}}`, body, token))
+			require.Equal(t, http.StatusOK, got.status, got.body)
+			n, ids = n+1, append(ids, got.ids()...)
+			if token = *got.Page.Next; token == "" {
+				return n, ids
+			}
+		}
+	}
+	n, ids := pages("search/subject", `"subject":{"type":"token"},"resource":{"type":"doc","id":"x"}`)
+	require.Equal(t, 2, n)
+	require.Equal(t, []string{last.ID}, ids)
+	n, ids = pages("search/resource", `"subject":{"type":"token","id":"`+eu.ID+`"},"resource":{"type":"doc"}`)
+	require.Equal(t, 4, n)
+	require.Empty(t, ids)
 }
