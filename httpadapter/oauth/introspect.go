@@ -112,10 +112,7 @@ func (s *surface) revoke(r *http.Request, p params) (*http.Request, any, error) 
 	if errors.Is(err, latchkey.ErrDenied) {
 		// A caller that may read the token hears that it still lives. Others hear the same as for an unknown text, also
 		// while the store cannot be asked, or once they are no callers any more.
-		switch _, unread := as.Find(r.Context(), text); {
-		case errors.Is(unread, latchkey.ErrNotFound):
-			err = nil
-		case unread != nil:
+		if _, unread := as.Find(r.Context(), text); unread != nil {
 			err = unread
 		}
 	}

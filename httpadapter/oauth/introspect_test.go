@@ -300,8 +300,8 @@ func TestIntrospectionHalfway(t *testing.T) {
 				called := 0
 				hit = false
 				store.Fail(func(call string) error {
-					if call == "AddUsage" || fail == latchkey.ErrNotFound && call != "ByDigest" && call != "Load" {
-						return nil
+					if call != "ByDigest" && call != "Load" && (call != "Write" || fail == latchkey.ErrNotFound) {
+						return nil // such as those in the background
 					}
 					if called++; called-1 == n {
 						hit = true

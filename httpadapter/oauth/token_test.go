@@ -476,6 +476,11 @@ func TestFailures(t *testing.T) {
 	require.Equal(t, codeUnavailable, refusalOf(err).code)
 	_, err = s.covered(t.Context(), f.access(f.text))
 	require.Equal(t, codeUnavailable, refusalOf(err).code)
+	r := post("/oauth/introspect", pairs("token", f.text))
+	r.Header.Set("Authorization", "Bearer "+f.reader("acme", latchkey.Read).text)
+	w := httptest.NewRecorder()
+	s.endpoint(s.introspect).ServeHTTP(w, r)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code, "not with fewer scopes")
 	err = subjectError(errors.Join(latchkey.ErrUnavailable, latchkey.ErrUnknownToken), true)
 	require.Equal(t, codeUnavailable, refusalOf(err).code)
 }
