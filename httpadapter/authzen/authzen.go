@@ -219,7 +219,7 @@ type kind struct {
 }
 
 func newKind(name string, t ResourceType) *kind {
-	k := &kind{ResourceType: t, id: -1}
+	k := &kind{ResourceType: t}
 	if t.On == "" {
 		k.segments, k.id = []string{name, ""}, 1
 		return k

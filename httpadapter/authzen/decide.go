@@ -238,7 +238,7 @@ func (c *caller) evaluations(ctx context.Context, f *evaluationsForm) (any, erro
 				"permit_on_first_permit")
 		}
 	}
-	reply := evaluationsReply{Evaluations: []decision{}}
+	var reply evaluationsReply
 	for _, e := range f.Evaluations {
 		if e == nil {
 			return nil, httpadapter.BadRequest("an evaluation is null")

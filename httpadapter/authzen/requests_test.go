@@ -39,7 +39,9 @@ func TestCookies(t *testing.T) {
 			require.NotContains(t, w.Body.String(), "decision")
 		}
 	}
-	require.Equal(t, http.StatusBadRequest, send("same-origin", "text/plain").Code)
+	form := send("same-origin", "text/plain")
+	require.Equal(t, http.StatusBadRequest, form.Code)
+	require.Contains(t, form.Body.String(), "must be application/json")
 }
 
 func TestMalformedRequests(t *testing.T) {
@@ -105,6 +107,22 @@ func TestMalformedRequests(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, got.status, page)
 		require.Contains(t, got.Detail, why, page)
 	}
+	for path, body := range map[string]string{
+		"search/subject":  `"action":{"name":"read"},"resource":{"type":"record","id":"record-1"}`,
+		"search/resource": `"subject":{"type":"user","id":"alice"},"action":{"name":"read"}`,
+		"search/action":   `"subject":{"type":"user","id":"alice"}`,
+	} {
+		missing, _ := strings.CutPrefix(strings.Replace(path, "action", "resource", 1), "search/")
+		got := f.ask(path, `{`+body+`}`)
+		require.Equal(t, http.StatusBadRequest, got.status, path)
+		require.Contains(t, got.Detail, "missing: "+missing, path)
+	}
+	// One of several that is malformed has an error of its own.
+	several := f.ask("evaluations", `{"evaluations":[`+good+`,`+in(`"id":"alice"`, `"id":""`)+`]}`)
+	require.Equal(t, []bool{true, false}, several.decisions())
+	require.NotContains(t, several.Evaluations[0].Context, "error")
+	require.Equal(t, map[string]any{"error": map[string]any{"status": 400., "message": "a required member is missing: subject.id"}},
+		several.Evaluations[1].Context)
 	// What is searched for may have any id and properties, and an action search any action.
 	for path, body := range map[string]string{
 		"search/subject": `{"subject":{"type":"user","id":7,"properties":7},"action":{"name":"read"},
@@ -195,6 +213,7 @@ func TestRequestID(t *testing.T) {
 		{nil, 200}, {[]string{"a b\u00e9"}, 200}, {[]string{""}, 200}, {[]string{strings.Repeat("x", maxRequestID)}, 200},
 		{[]string{strings.Repeat("x", maxRequestID+1)}, 400}, {[]string{"a", "a"}, 400},
 		{[]string{"a\r\nSet-Cookie: b=c"}, 400}, {[]string{"a\x7f"}, 400}, {[]string{secret}, 400},
+		{[]string{`\` + secret}, 400}, {[]string{`"\u0061` + secret[1:] + `"`}, 400},
 	} {
 		r := request("evaluation", f.pep, body)
 		r.Header["X-Request-Id"] = c.values

@@ -144,9 +144,10 @@ func TestPageTokens(t *testing.T) {
 	data, err := base64.RawURLEncoding.DecodeString(*first.Page.Next)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &at))
-	nul := at
-	nul.After = "a\x00"
+	nul, unlimitedAt := at, at
+	nul.After, unlimitedAt.Limit = "a\x00", nil
 	for name, r := range map[string]*http.Request{
+		"a limit later": request("search/subject", f.pep, search+`,"page":{"token":"`+unlimitedAt.text()+`","limit":1}}`),
 		"NUL":           request("search/subject", f.pep, search+`,"page":{"token":"`+nul.text()+`"}}`),
 		"another limit": request("search/subject", f.pep, search+`,"page":{`+token+`,"limit":2}}`),
 		"a context":     request("search/subject", f.pep, search+`,"context":{"a":1},"page":{`+token+`}}`),
