@@ -629,6 +629,7 @@ func TestPreflights(t *testing.T) {
 		out := q.ask(h)
 		require.Equal(t, 200, out.Code, name)
 		require.Equal(t, []string{""}, out.Header()["Latchkey-Owner"])
+		require.Equal(t, []string{""}, out.Header()["Latchkey-Kind"])
 		require.Equal(t, []string{"false"}, out.Header()["Latchkey-Rows"])
 		for why, change := range map[string]func(*question){
 			"no route":        func(q *question) { q.target = "/other" },
@@ -697,7 +698,17 @@ func TestNew(t *testing.T) {
 			forward.New(w.auth, []forward.Route{r}, &o)
 		}()
 	}
-	require.Panics(t, func() { forward.New(nil, []forward.Route{route}, options(forward.Nginx)) })
+	require.PanicsWithValue(t, "forward: New needs an Adapter", func() {
+		forward.New(nil, []forward.Route{route}, options(forward.Nginx))
+	})
+	require.PanicsWithValue(t, "forward: Options.From: say which proxy asks: Nginx, Forwarded or Envoy", func() {
+		forward.New(w.auth, []forward.Route{route}, nil)
+	})
+	for _, pattern := range []string{"GET  /a/{id}", "GET /a/{id...}"} {
+		fine := route
+		fine.Pattern = pattern
+		require.NotPanics(t, func() { forward.New(w.auth, []forward.Route{fine}, options(forward.Nginx)) })
+	}
 	require.Panics(t, func() { forward.New(w.auth, nil, options(forward.Nginx)) })
 	require.Panics(t, func() { forward.New(w.auth, []forward.Route{route}, nil) })
 	require.Panics(t, func() { forward.New(w.auth, []forward.Route{route, route}, options(forward.Nginx)) })
