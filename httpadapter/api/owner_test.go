@@ -37,7 +37,8 @@ func TestOwnerAfterAChange(t *testing.T) {
 	now := stored()
 	require.Equal(t, h.clock.now(), now.NotBefore)
 	require.Equal(t, map[string]any{"id": "acme", "version": float64(now.Version), "not_before": "2026-11-30T12:00:00Z",
-		"extra": map[string]any{"a": 1.}, "limits": map[string]any{"rate": map[string]any{"count": 9., "per": 1e9, "burst": 9.}}}, over)
+		"extra":  map[string]any{"a": 1.},
+		"limits": map[string]any{"rate": map[string]any{"count": 9., "per": 1e9, "burst": 9.}}}, over)
 	h.do("GET", "/owner", nil).refused(401, "invalid-token")
 }
 

@@ -138,6 +138,56 @@ func TestWhatWasServedBeyondTheLimitIsTheLast(t *testing.T) {
 	w.requireFault(OverLimit, w.get(quote, w.pk))
 }
 
+// What is settled once is not charged again. Credits that could not be settled are told to the host, and the reply
+// stays.
+func TestWhatIsToldOfCredits(t *testing.T) {
+	var log bytes.Buffer
+	w := newFixture(t, &Options{Cost: func(*Call) Cost { return Cost{Core: 5 * latchkey.Credit} },
+		Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	w.update(w.pk, func(t *latchkey.Token) { t.Limits.Quotas = budget(100 * latchkey.Credit) })
+	for _, cost := range []latchkey.Credits{0, 1, 5 * latchkey.Credit, 6 * latchkey.Credit} {
+		w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
+			c.SetCost(Cost{Core: cost})
+			WriteJSON(rw, 1)
+		}
+		w.ok(w.get(quote, w.pk))
+		require.Empty(t, log.String(), cost)
+	}
+	w.store.downSettle = latchkey.ErrUnavailable
+	w.ok(w.get(quote, w.pk))
+	require.Contains(t, log.String(), "credits could not be settled")
+}
+
+// A reply has one status, whatever writes it.
+func TestRepliesHaveOneStatus(t *testing.T) {
+	w := newFixture(t, nil)
+	for name, answer := range map[string]func(http.ResponseWriter){
+		"nothing": func(http.ResponseWriter) {},
+		"bodies":  func(rw http.ResponseWriter) { _, _ = rw.Write([]byte("a")); _, _ = rw.Write([]byte("b")) },
+		"a status and a body": func(rw http.ResponseWriter) {
+			rw.WriteHeader(http.StatusAccepted)
+			_, _ = rw.Write([]byte("a"))
+		},
+		"flushes": func(rw http.ResponseWriter) {
+			require.NoError(t, http.NewResponseController(rw).Flush())
+			require.NoError(t, http.NewResponseController(rw).Flush())
+		},
+	} {
+		w.answer = func(rw http.ResponseWriter, _ *http.Request, _ *Call) { answer(rw) }
+		out := &counted{ResponseRecorder: httptest.NewRecorder()}
+		w.serve.ServeHTTP(out, request("GET", withToken(quote, w.pk), ""))
+		require.Equal(t, 1, out.times, name)
+	}
+}
+
+// counted counts how often a status was written.
+type counted struct {
+	*httptest.ResponseRecorder
+	times int
+}
+
+func (c *counted) WriteHeader(status int) { c.times++; c.ResponseRecorder.WriteHeader(status) }
+
 // What is charged without a reservation and does not fit is told to the host. It breaks no reply.
 func TestWhatWasServedWithoutAReservation(t *testing.T) {
 	var log bytes.Buffer

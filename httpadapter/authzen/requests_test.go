@@ -121,8 +121,8 @@ func TestMalformedRequests(t *testing.T) {
 	several := f.ask("evaluations", `{"evaluations":[`+good+`,`+in(`"id":"alice"`, `"id":""`)+`]}`)
 	require.Equal(t, []bool{true, false}, several.decisions())
 	require.NotContains(t, several.Evaluations[0].Context, "error")
-	require.Equal(t, map[string]any{"error": map[string]any{"status": 400., "message": "a required member is missing: subject.id"}},
-		several.Evaluations[1].Context)
+	require.Equal(t, map[string]any{"error": map[string]any{"status": 400.,
+		"message": "a required member is missing: subject.id"}}, several.Evaluations[1].Context)
 	// What is searched for may have any id and properties, and an action search any action.
 	for path, body := range map[string]string{
 		"search/subject": `{"subject":{"type":"user","id":7,"properties":7},"action":{"name":"read"},

@@ -169,6 +169,7 @@ func TestPageTokens(t *testing.T) {
 	// Nothing is asked for, and nothing is lost.
 	none := f.ask("search/subject", search+`,"page":{"limit":0}}`)
 	require.Empty(t, none.Results)
+	require.Contains(t, none.body, `"results":[]`)
 	require.NotEmpty(t, *none.Page.Next)
 }
 
@@ -261,9 +262,12 @@ func TestPagesOfEverySearch(t *testing.T) {
 	}
 
 	// Nothing is found where nothing can be asked.
-	for path, body := range map[string]string{
-		"search/subject":  `{"subject":{"type":"unlisted"},` + action + `,"resource":` + entity("doc", "x") + `}`,
-		"search/resource": `{"subject":` + entity("user", "x") + `,` + action + `,"resource":{"type":"unsearched"}}`,
+	for body, path := range map[string]string{
+		`{"subject":{"type":"unlisted"},` + action + `,"resource":` + entity("doc", "x") + `}`:    "search/subject",
+		`{"subject":{"type":"planet"},` + action + `,"resource":` + entity("doc", "x") + `}`:      "search/subject",
+		`{"subject":` + entity("user", "x") + `,` + action + `,"resource":{"type":"unsearched"}}`: "search/resource",
+		`{"subject":` + entity("planet", "x") + `,` + action + `,"resource":{"type":"doc"}}`:      "search/resource",
+		`{"subject":` + entity("planet", "x") + `,"resource":` + entity("doc", "x") + `}`:         "search/action",
 	} {
 		got := f.ask(path, body)
 		require.Equal(t, http.StatusOK, got.status, got.body)
@@ -347,7 +351,18 @@ func TestSearchesOfAHostThatFails(t *testing.T) {
 
 // A search for tokens and one for resources look at so many candidates and no more, and go on from there.
 func TestSearchesAreBounded(t *testing.T) {
-	f := newFixture(t, Options{Resources: map[string]ResourceType{"doc": {Schema: orders,
+	var users []string
+	for i := range 2 * maxLooked {
+		users = append(users, fmt.Sprintf("u%06d", i+1))
+	}
+	f := newFixture(t, Options{Subjects: map[string]SubjectType{"user": {
+		Rights: func(_ context.Context, a latchkey.Account, q Question) (latchkey.Rights, error) {
+			access, err := a.Assume(latchkey.Client{ID: q.Subject.ID}, latchkey.Permissions{allow(latchkey.Any).On("*")})
+			return access.Rights(), err
+		},
+		List: func(_ context.Context, _ latchkey.Account, p latchkey.Page) ([]string, error) {
+			return listing(users, p), nil
+		}}}, Resources: map[string]ResourceType{"doc": {Schema: orders,
 		Search: func(_ context.Context, _ latchkey.Account, q ResourceQuery) (out []FoundResource, _ error) {
 			for i := range 3*maxLooked + 1 { // it forgets the predicate and the limit
 				if id := fmt.Sprintf("d%06d", i); id > q.Page.After {
@@ -357,8 +372,11 @@ func TestSearchesAreBounded(t *testing.T) {
 			return out, nil
 		}}}})
 	eu, _ := f.key(allow(latchkey.Read).On("doc/*").Where(latchkey.Where("region", latchkey.Eq, "EU")))
+	every, _ := f.key(allow(latchkey.Read).On("doc/*"))
+	many := []string{every.ID}
 	for range maxLooked {
-		f.key()
+		tok, _ := f.key(allow(latchkey.Read).On("other/x"))
+		many = append(many, tok.ID)
 	}
 	last, _ := f.key(allow(latchkey.Read).On("doc/x"))
 	pages := func(path, body string) (n int, ids []string) {
@@ -373,8 +391,26 @@ func TestSearchesAreBounded(t *testing.T) {
 	}
 	n, ids := pages("search/subject", `"subject":{"type":"token"},"resource":{"type":"doc","id":"x"}`)
 	require.Equal(t, 2, n)
-	require.Equal(t, []string{last.ID}, ids)
+	require.Equal(t, []string{every.ID, last.ID}, ids)
 	n, ids = pages("search/resource", `"subject":{"type":"token","id":"`+eu.ID+`"},"resource":{"type":"doc"}`)
 	require.Equal(t, 4, n)
 	require.Empty(t, ids)
+
+	// A page that is full ends before that.
+	for body, want := range map[string][]string{
+		`"subject":{"type":"token"},"resource":{"type":"other","id":"x"}`:              many[3:5],
+		`"subject":{"type":"user"},"resource":{"type":"doc","id":"x"}`:                 {"u000003", "u000004"},
+		`"subject":{"type":"token","id":"` + every.ID + `"},"resource":{"type":"doc"}`: {"d000002", "d000003"},
+	} {
+		path := "search/subject"
+		if strings.Contains(body, every.ID) {
+			path = "search/resource"
+		}
+		var got reply
+		for _, token := range []func() string{func() string { return "" }, func() string { return *got.Page.Next }} {
+			got = f.ask(path, fmt.Sprintf(`{%s,"action":{"name":"read"},"page":{"limit":2,"token":%q}}`, body, token()))
+			require.Len(t, got.Results, 2, got.body)
+		}
+		require.Equal(t, want, got.ids(), body)
+	}
 }

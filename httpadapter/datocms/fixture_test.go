@@ -40,8 +40,9 @@ type fixture struct {
 type failingStore struct {
 	latchkey.Store
 	down, downRoles, downWrite error
-	damaged                    string // the id of a role
-	taken                      int    // so many writes find that what they make is there
+	damaged                    string               // the id of a role
+	taken                      int                  // so many writes find that what they make is there
+	loaded                     func(tokenID string) // before each Load; nil: nothing
 }
 
 var errNUL = errors.New("a text with a NUL")
@@ -49,6 +50,9 @@ var errNUL = errors.New("a text with a NUL")
 func (s *failingStore) Load(ctx context.Context, owner, tokenID string) (latchkey.Found, error) {
 	if strings.ContainsRune(tokenID, 0) {
 		return latchkey.Found{}, errNUL
+	}
+	if s.loaded != nil {
+		s.loaded(tokenID)
 	}
 	return s.Store.Load(ctx, owner, tokenID)
 }

@@ -45,7 +45,8 @@ func lastAccess(ctx context.Context, account latchkey.Account, now time.Time, to
 	return out, nil
 }
 
-// bucket returns the first word that fits a day; day "" is "never". Weeks begin on Monday, and days are in UTC.
+// bucket returns the first word that fits a day; day "", which is before all, is "never". Weeks begin on Monday, and
+// days are in UTC.
 func bucket(now time.Time, day string) string {
 	monday := now.AddDate(0, 0, -(int(now.Weekday())+6)%7)
 	for _, b := range []struct {
@@ -59,7 +60,7 @@ func bucket(now time.Time, day string) string {
 		{"this_month", now.AddDate(0, 0, 1-now.Day())},
 		{"last_month", lastMonth(now)},
 	} {
-		if day != "" && day >= b.from.Format(time.DateOnly) {
+		if day >= b.from.Format(time.DateOnly) {
 			return b.word
 		}
 	}

@@ -101,6 +101,46 @@ func TestRotateAndDestroyKillAtOnce(t *testing.T) {
 	w.refused(w.admin, 404, codeNotFound, "GET", "/access_tokens/"+token.ID, "")
 }
 
+// A token that is revoked while a call is about it is not there, or was there.
+func TestTokensThatAreRevokedMeanwhile(t *testing.T) {
+	for name, c := range map[string]struct{ method, path string }{
+		"read": {"GET", ""}, "regenerate": {"POST", "/regenerate_token"}, "destroy": {"DELETE", ""}, "update": {"PUT", ""}} {
+		t.Run(name, func(t *testing.T) {
+			missing := 0
+			for n, hit := 1, true; hit; n++ {
+				w := newFixture(t, nil)
+				token, body := w.newToken("t", w.role.ID, true, true, true), ""
+				if name == "update" {
+					body = tokenBodyText(token.ID, "u", w.role.ID, true, true, true)
+				}
+				loads := 0
+				hit = false
+				w.store.loaded = func(id string) {
+					if id != token.ID {
+						return
+					}
+					if loads++; loads == n {
+						hit = true
+						require.NoError(t, w.acme.Revoke(t.Context(), token.ID, ""))
+					}
+				}
+				out := w.send(w.admin, c.method, "/access_tokens/"+token.ID+c.path, body)
+				w.store.loaded = nil
+				if out.Code == 404 {
+					require.Contains(t, out.Body.String(), codeNotFound)
+					missing++
+				} else {
+					require.Equal(t, 200, out.Code, "load %d: %s", n, out.Body)
+				}
+				if !hit {
+					require.Equal(t, 200, out.Code)
+				}
+			}
+			require.Positive(t, missing)
+		})
+	}
+}
+
 func TestWhoSeesSecrets(t *testing.T) {
 	w := newFixture(t, nil)
 	reader := w.newToken("reader", w.newRole("reader", `"can_manage_users":true`).ID, false, false, true)

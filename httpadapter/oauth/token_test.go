@@ -402,7 +402,8 @@ func TestExchangesThatAreRefused(t *testing.T) {
 	}
 	require.Equal(t, 200, f.exchange(foreign.text).status, "by nobody: its holder may mint from it")
 	for secret, want := range map[string]string{f.text: "OK: ", foreign.text: badClient, "x": badClient} {
-		require.Equal(t, want, f.exchange(f.text, "client_id", f.id, "client_secret", secret).refused(), "by client_secret_post")
+		got := f.exchange(f.text, "client_id", f.id, "client_secret", secret)
+		require.Equal(t, want, got.refused(), "by client_secret_post")
 	}
 	r := post("/oauth/token", pairs("grant_type", grantTokenExchange, "subject_token", f.text, "subject_token_type",
 		typeAccessToken))
