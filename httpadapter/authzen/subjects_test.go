@@ -144,6 +144,10 @@ func TestWhoMayAsk(t *testing.T) {
 	foreign, _, err := f.keys.For("other").Issue(t.Context(), latchkey.Spec{Kind: latchkey.KindSecret})
 	require.NoError(t, err)
 	require.Equal(t, noSubject, f.ask("evaluation", question("token", foreign.ID, "read", "a", "b")).reason())
+	// Neither is a subject that the host does not know, nor one of a type that nobody knows.
+	for _, kind := range []string{"user", "planet"} {
+		require.Equal(t, noSubject, f.ask("evaluation", question(kind, "nobody", "read", "record", "record-1")).reason())
+	}
 	anonymous := request("evaluation", "", "{}")
 	anonymous.Header.Del("Authorization")
 	for _, r := range []*http.Request{anonymous, request("evaluation", "ak_nonsense", "{}")} {
