@@ -49,8 +49,8 @@ func (c *call) readIfMatch() error {
 	versions := []uint64{}
 	for _, tag := range tags {
 		text, _, _ := strings.Cut(tag.text, ".")
-		version, _ := strconv.ParseUint(text, 10, 64)             // after an error it is another number than text
-		if !tag.weak && strconv.FormatUint(version, 10) == text { // no other tag is of a version
+		version, err := strconv.ParseUint(text, 10, 64)
+		if err == nil && !tag.weak && strconv.FormatUint(version, 10) == text { // no other tag is of a version
 			versions = append(versions, version)
 		}
 	}
@@ -61,8 +61,11 @@ func (c *call) readIfMatch() error {
 // notModified reports whether the client has the reply with this tag already. A malformed If-None-Match is as none: the
 // whole reply is always right.
 func (c *call) notModified(tag string) bool {
-	tags, any, _ := entityTags(c.r.Header["If-None-Match"]) // none after an error
-	for _, t := range tags {                                // by weak comparison: RFC 9110 §13.1.2
+	tags, any, err := entityTags(c.r.Header["If-None-Match"])
+	if err != nil {
+		return false
+	}
+	for _, t := range tags { // by weak comparison: RFC 9110 §13.1.2
 		any = any || `"`+t.text+`"` == tag
 	}
 	return any
