@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 
@@ -108,7 +107,6 @@ func (a Account) newEffects(ctx context.Context, rev *Revision) (*effects, error
 		if r.ID == "" || isCodeID(r.ID) || e.touched[r.ID] {
 			return nil, fmt.Errorf("%w: role %q of a revision needs an ID of its own", ErrInvalid, r.Name)
 		}
-		r.Owner = a.owner
 		instead[r.ID], e.touched[r.ID] = &r, true
 	}
 	for _, id := range rev.Deleted {
@@ -140,15 +138,14 @@ func (e *effects) of(ctx context.Context, t Token) (Effect, error) {
 	if err != nil {
 		return out, err
 	}
-	after, touchedLater, err := e.after.closure(ctx, f.Token.Roles, e.touched)
+	// What does not lead to a touched role now would not lead to one later: only touched ones would inherit others.
+	if !touched && samePermissions(e.owner.Boundary, e.later.Boundary) {
+		return out, nil
+	}
+	after, _, err := e.after.closure(ctx, f.Token.Roles, nil)
 	if err != nil {
 		return out, err
 	}
-	if !touched && !touchedLater && samePermissions(e.owner.Boundary, e.later.Boundary) &&
-		(e.owner.Boundary == nil) == (e.later.Boundary == nil) {
-		return out, nil
-	}
-	f.Roles = slices.Collect(maps.Values(before))
 	key := keyOfRights(&f)
 	known, ok := e.known[key]
 	if !ok {

@@ -1,12 +1,14 @@
 package latchkey_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/latchkeytest"
 )
 
 // effects returns what a revision would mean, by the names of tokens: "gains", "loses" or "gains and loses".
@@ -177,27 +179,66 @@ func TestEffectsRefuses(t *testing.T) {
 	}
 	actor, err := w.acme.As(w.access(root))
 	w.ok(err)
-	w.is(latchkey.ErrDenied, first(actor, latchkey.Revision{}))
+	require.Equal(t, &latchkey.DeniedError{Action: latchkey.Read, Resource: "latchkey/owner"},
+		first(actor, latchkey.Revision{}))
 	w.ok(first(w.acme, latchkey.Revision{}))
 }
 
-// More tokens than a page of the store has.
+// Tokens of each kind that is issued are among them.
+func TestEffectsOfEachKind(t *testing.T) {
+	w := newWorld(t)
+	want := map[string]string{}
+	for _, kind := range []latchkey.Kind{latchkey.KindSecret, latchkey.KindPublishable, latchkey.KindAPIKey,
+		latchkey.KindSession} {
+		s := latchkey.Settings{Name: kind.String(), Permissions: latchkey.Permissions{readAll()}}
+		if kind == latchkey.KindSecret {
+			s.Permissions = nil // it may do everything
+		}
+		w.issue(kind, s)
+		want[s.Name] = "loses"
+	}
+	require.Equal(t, want, effects(w, latchkey.Revision{SetBoundary: true, Boundary: latchkey.Permissions{}}))
+}
+
+// More tokens than a page of the store has. Each role is read once, also one that is gone.
 func TestEffectsOfManyTokens(t *testing.T) {
 	w := newWorld(t)
 	base := w.role("base")
+	base.Inherits = []string{"gone"}
+	w.ok(w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{7}, Owner: "acme", Roles: []latchkey.Role{base}}))
 	const n = 1003
 	for range n {
 		w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{base.ID}})
 	}
 	base.Permissions = latchkey.Permissions{latchkey.Allow(latchkey.Read).On("data")}
-	seen := map[string]bool{}
-	for e, err := range w.acme.Effects(w.ctx, latchkey.Revision{Roles: []latchkey.Role{base}}) {
+	seen, calls := map[string]bool{}, map[string]int{}
+	store := &latchkeytest.Store{Store: w.store}
+	store.Fail(func(call string) error { calls[call]++; return nil })
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	for e, err := range keys.For("acme").Effects(w.ctx, latchkey.Revision{Roles: []latchkey.Role{base}}) {
 		w.ok(err)
 		require.True(t, e.Gains)
 		require.False(t, seen[e.Token.ID])
 		seen[e.Token.ID] = true
 	}
 	require.Len(t, seen, n)
+	require.Equal(t, map[string]int{"Owner": 1, "Tokens": 2, "Role": 2}, calls)
+	w.ok(keys.Close(w.ctx))
+}
+
+// What a revision leaves alone is not told of, also where it could not be compared: another program has stored roles
+// that inherit each other.
+func TestEffectsOnOthersAreNone(t *testing.T) {
+	w := newWorld(t)
+	one, two, other := w.role("one", readAll()), w.role("two"), w.role("other", readAll())
+	one.Inherits, two.Inherits = []string{two.ID}, []string{one.ID}
+	w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "in a ring", Roles: []string{one.ID}})
+	w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "other", Roles: []string{other.ID}})
+	w.ok(w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{7}, Owner: "acme", Roles: []latchkey.Role{one, two}}))
+	require.Equal(t, map[string]string{"other": "loses"}, effects(w, latchkey.Revision{Deleted: []string{other.ID}}))
+	two.Permissions = latchkey.Permissions{readAll()}
+	require.Equal(t, map[string]string{"in a ring": "gains and loses"},
+		effects(w, latchkey.Revision{Roles: []latchkey.Role{two}}))
 }
 
 // What the owner's boundary keeps back, a revision of a role does not give.
@@ -225,7 +266,26 @@ func TestEffectsWithinTheBoundary(t *testing.T) {
 	}
 }
 
-// A store that is lost ends the iteration. A record that cannot be read does not.
+// A boundary may become another one. The same rules mean nothing new.
+func TestEffectsOfAnotherBoundary(t *testing.T) {
+	w := newWorld(t)
+	bounds := func(on ...latchkey.Pattern) latchkey.Permissions {
+		return latchkey.Permissions{latchkey.Allow(latchkey.Read).On(on...)}
+	}
+	w.configure(func(o *latchkey.Owner) { o.Boundary = bounds("a", "b") })
+	w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "key", Permissions: bounds("a", "b", "c")})
+	for effect, later := range map[string]latchkey.Permissions{
+		"":                bounds("a", "b"),
+		"loses":           bounds("a"),
+		"gains":           nil,
+		"gains and loses": bounds("a", "c"),
+	} {
+		require.Equal(t, effect, effects(w, latchkey.Revision{SetBoundary: true, Boundary: later})["key"])
+	}
+}
+
+// A store that is lost ends the iteration, whatever was asked of it. A role that cannot be read does not, whether a
+// token has it or would have it.
 func TestEffectsOfALostStore(t *testing.T) {
 	w := newHalfway(t)
 	acme := w.keys.For("acme")
@@ -235,23 +295,153 @@ func TestEffectsOfALostStore(t *testing.T) {
 	}
 	base, err := acme.Role(t.Context(), w.base)
 	require.NoError(t, err)
-	base.Permissions = nil
-	for _, lost := range []bool{false, true} {
+	base.Permissions, base.Inherits = nil, []string{w.unused}
+	rev := latchkey.Revision{Roles: []latchkey.Role{base}}
+	for _, lost := range []string{"Owner", "Tokens", "Role"} {
 		w.store.Fail(func(call string) error {
-			switch {
-			case call != "Role":
-				return nil
-			case lost:
+			if call == lost {
 				return latchkey.ErrUnavailable
 			}
-			return &latchkey.DamagedError{Kind: latchkey.ChangedRole, Owner: "acme", ID: w.reader}
+			return nil
 		})
 		failed := 0
-		for _, err := range acme.Effects(t.Context(), latchkey.Revision{Roles: []latchkey.Role{base}}) {
+		for e, err := range acme.Effects(t.Context(), rev) {
 			require.ErrorIs(t, err, latchkey.ErrUnavailable)
+			require.False(t, e.Gains || e.Loses)
 			failed++
 		}
-		require.Equal(t, lost, failed == 1, "%d", failed)
-		require.Positive(t, failed)
+		require.Equal(t, 1, failed, lost)
 	}
+	w.store.Fail(nil)
+	for _, damaged := range []string{w.reader, w.unused} {
+		keys := latchkey.New(&damagedRecords{Store: w.store, role: damaged}, &latchkey.Options{Clock: w.now})
+		failed := 0
+		for e, err := range keys.For("acme").Effects(t.Context(), rev) {
+			var of *latchkey.DamagedError
+			require.ErrorAs(t, err, &of)
+			require.Equal(t, damaged, of.ID)
+			require.NotEmpty(t, e.Token.ID)
+			require.False(t, e.Gains || e.Loses)
+			failed++
+		}
+		require.Greater(t, failed, 2)
+		require.NoError(t, keys.Close(t.Context()))
+	}
+}
+
+// A token that cannot be read is yielded with an error, and the iteration goes on with the next. A loop may end there.
+func TestEffectsGoOnAfterADamagedToken(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("viewer", readAll())
+	var tokens []string
+	for range 3 {
+		token, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+		tokens = append(tokens, token.ID)
+	}
+	keys := latchkey.New(&damagedRecords{Store: w.store, token: tokens[1]}, &latchkey.Options{Clock: w.now})
+	rev := latchkey.Revision{Deleted: []string{role.ID}}
+	var got []string
+	for e, err := range keys.For("acme").Effects(w.ctx, rev) {
+		got = append(got, e.Token.ID)
+		if e.Token.ID != tokens[1] {
+			w.ok(err)
+			require.True(t, e.Loses && !e.Gains)
+			continue
+		}
+		var damaged *latchkey.DamagedError
+		require.ErrorAs(t, err, &damaged)
+		require.Equal(t, tokens[1], damaged.ID)
+		require.False(t, e.Loses || e.Gains)
+	}
+	require.Equal(t, tokens, got)
+	for range keys.For("acme").Effects(w.ctx, rev) {
+		break
+	}
+	w.ok(keys.Close(w.ctx))
+}
+
+// Once the context has ended nothing is compared: there is an error, and no answer.
+func TestEffectsEndWithTheContext(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("viewer", readAll())
+	for range 2 {
+		w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID}})
+	}
+	ctx, cancel := context.WithCancel(w.ctx)
+	keys := latchkey.New(&roleThen{w.store, cancel}, &latchkey.Options{Clock: w.now})
+	yields := 0
+	for _, err := range keys.For("acme").Effects(ctx, latchkey.Revision{Deleted: []string{role.ID}}) {
+		w.is(context.Canceled, err)
+		w.is(latchkey.ErrUnavailable, err)
+		yields++
+	}
+	require.Equal(t, 1, yields)
+	w.ok(keys.Close(w.ctx))
+}
+
+// roleThen is a store that does something once it has read a role.
+type roleThen struct {
+	latchkey.Store
+	then func()
+}
+
+func (s *roleThen) Role(ctx context.Context, owner, id string) (latchkey.Role, error) {
+	defer s.then()
+	return s.Store.Role(ctx, owner, id)
+}
+
+// The caller may change its revision as soon as the loop has begun.
+func TestEffectsOfARevisionThatTheCallerChanges(t *testing.T) {
+	w := newWorld(t)
+	role := w.role("viewer", readAll())
+	for _, on := range []latchkey.Pattern{"a", "b"} { // tokens that are compared each by itself
+		w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{role.ID},
+			Permissions: latchkey.Permissions{latchkey.Allow(latchkey.Update).On(on)}})
+	}
+	fewer := func() latchkey.Permissions { return latchkey.Permissions{latchkey.Allow(latchkey.Read).On("x")} }
+	role.Permissions = fewer()
+	for _, rev := range []latchkey.Revision{{Roles: []latchkey.Role{role}}, {SetBoundary: true, Boundary: fewer()}} {
+		n := 0
+		for e, err := range w.acme.Effects(w.ctx, rev) {
+			w.ok(err)
+			require.True(t, e.Loses && !e.Gains)
+			n++
+			for _, p := range []latchkey.Permissions{rev.Boundary, role.Permissions} {
+				if len(p) > 0 {
+					p[0] = latchkey.Allow(latchkey.Any, latchkey.Give).On("*", "latchkey/*")
+				}
+			}
+		}
+		require.Equal(t, 2, n)
+	}
+}
+
+// The store is asked for the tokens that are not over by now, and for no others.
+func TestEffectsReadWhatIsNotOver(t *testing.T) {
+	w := newWorld(t)
+	w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "over",
+		Validity: latchkey.Validity{NotAfter: w.now().Add(time.Minute)}})
+	w.issue(latchkey.KindAPIKey, latchkey.Settings{Name: "works"})
+	w.turn(time.Minute)
+	store := &listedTokens{Store: w.store}
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	for range keys.For("acme").Effects(w.ctx, latchkey.Revision{}) {
+		require.Fail(t, "the revision is empty")
+	}
+	require.Equal(t, []string{"works"}, store.names)
+	w.ok(keys.Close(w.ctx))
+}
+
+// listedTokens is a store that keeps the names of the tokens that it lists.
+type listedTokens struct {
+	latchkey.Store
+	names []string
+}
+
+func (s *listedTokens) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+	list, err := s.Store.Tokens(ctx, owner, q)
+	for _, t := range list {
+		s.names = append(s.names, t.Name)
+	}
+	return list, err
 }

@@ -178,6 +178,28 @@ func TestLineage(t *testing.T) {
 	require.Equal(t, monthly(7), l.Limits)
 }
 
+// Roles that inherit each other, as another program may have stored them, are shown. They give nothing.
+func TestLineageOfRolesThatInheritEachOther(t *testing.T) {
+	w := newWorld(t)
+	one, two := w.role("one", readAll()), w.role("two", latchkey.Allow(latchkey.Update).On("a"))
+	one.Inherits, two.Inherits = []string{two.ID, one.ID, "gone"}, []string{one.ID}
+	tok, _ := w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{one.ID}})
+	w.ok(w.store.Store.Write(w.ctx, latchkey.Write{ID: [16]byte{7}, Owner: "acme", Roles: []latchkey.Role{one, two}}))
+	for _, id := range []string{one.ID, two.ID} {
+		l, err := w.acme.RoleLineage(w.ctx, id)
+		w.ok(err)
+		require.Equal(t, []string{min(one.ID, two.ID), max(one.ID, two.ID)}, ids(l.Roles, roleID))
+		answers, err := w.acme.ExplainRole(w.ctx, id, latchkey.Question{Action: latchkey.Read, Resource: "b"},
+			latchkey.Question{Action: latchkey.Update, Resource: "a"})
+		w.ok(err)
+		require.Equal(t, []string{"none", "none"}, []string{answers[0].Verdict, answers[1].Verdict})
+		w.issue(latchkey.KindAPIKey, latchkey.Settings{Roles: []string{id}})
+	}
+	l, err := w.acme.Lineage(w.ctx, tok.ID)
+	w.ok(err)
+	require.Len(t, l.Roles, 2)
+}
+
 // A chain ends with the first of its tokens that ends. One without an end ends nothing.
 func TestLineageEndsWithItsFirstToken(t *testing.T) {
 	for name, c := range map[string]struct{ key, child, grandchild, want time.Duration }{

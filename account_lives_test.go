@@ -148,6 +148,9 @@ func TestSecretsOfAToken(t *testing.T) {
 	assert.Equal(t, []bool{false, false, true, false},
 		[]bool{list[0].Newest, list[1].Newest, list[2].Newest, list[3].Newest})
 	assert.True(t, list[3].Signing)
+	for i := range list {
+		assert.Equal(t, w.now().Add(time.Duration(i)*time.Microsecond), list[i].Created, "no two at once")
+	}
 	assert.Zero(t, list[2].NotAfter)
 	assert.Equal(t, w.now().Add(time.Hour), list[0].NotAfter, "an end never moves later")
 
@@ -181,6 +184,9 @@ func TestSecretsOfAToken(t *testing.T) {
 	}
 	assert.Equal(t, tok.ID, last.Object)
 	assert.Equal(t, "leaked", last.Reason)
+	must(w.acme.Rotate(w.ctx, tok.ID, time.Hour))
+	w.is(latchkey.ErrInvalid, w.acme.EndSecret(w.ctx, tok.ID, list[0].ID, string(make([]byte, 257))))
+	w.is(latchkey.ErrInvalid, w.acme.EndSecret(w.ctx, tok.ID, list[0].ID, "\xff"))
 	w.ok(w.acme.Revoke(w.ctx, tok.ID, ""))
 	w.is(latchkey.ErrInvalid, w.acme.EndSecret(w.ctx, tok.ID, list[0].ID, ""))
 }
@@ -318,4 +324,69 @@ func TestAKeptAddressGoes(t *testing.T) {
 	list, _ = w.secrets(tok.ID)
 	require.Equal(t, w.now(), list[0].Used)
 	require.False(t, list[0].UsedFrom.IsValid())
+}
+
+// A secret that cannot be read is listed without an id, beside those that can. It is not the newest, and no id ends it.
+// A store that is lost is an error.
+func TestSecretsBesideOneThatCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	tok, _ := w.key()
+	must(w.acme.Rotate(w.ctx, tok.ID, time.Hour))
+	damaged := &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: tok.ID}
+	store := &signers{Store: w.store}
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	acme := keys.For("acme")
+	store.secrets = func(list []latchkey.SecretRecord) ([]latchkey.SecretRecord, error) {
+		return append(list, latchkey.SecretRecord{Digest: [32]byte{1}}), damaged
+	}
+	list, err := acme.Secrets(w.ctx, tok.ID)
+	require.Equal(t, error(damaged), err)
+	require.Len(t, list, 3)
+	for i, s := range list {
+		require.Equal(t, []bool{i == 1, i < 2}, []bool{s.Newest, s.ID != ""})
+	}
+	w.is(latchkey.ErrNotFound, acme.EndSecret(w.ctx, tok.ID, "", ""))
+	w.is(latchkey.ErrInvalid, acme.EndSecret(w.ctx, tok.ID, list[1].ID, ""))
+	w.ok(acme.EndSecret(w.ctx, tok.ID, list[0].ID, ""))
+
+	store.secrets = func([]latchkey.SecretRecord) ([]latchkey.SecretRecord, error) {
+		return []latchkey.SecretRecord{{Digest: [32]byte{1}}}, damaged
+	}
+	list, err = acme.Secrets(w.ctx, tok.ID)
+	require.Equal(t, error(damaged), err)
+	require.Len(t, list, 1)
+	require.False(t, list[0].Newest)
+
+	store.secrets = func([]latchkey.SecretRecord) ([]latchkey.SecretRecord, error) {
+		return nil, latchkey.ErrUnavailable
+	}
+	list, err = acme.Secrets(w.ctx, tok.ID)
+	w.is(latchkey.ErrUnavailable, err)
+	require.Empty(t, list)
+	w.is(latchkey.ErrUnavailable, acme.EndSecret(w.ctx, tok.ID, "any", ""))
+	w.ok(keys.Close(w.ctx))
+}
+
+// An earlier version may have made a signing secret within the same microsecond as another. Each has its own id.
+func TestASigningSecretMadeAtOnceWithAnother(t *testing.T) {
+	w := newWorld(t, withKeys)
+	tok, _ := w.key()
+	must(w.acme.SigningSecret(w.ctx, tok.ID))
+	store := &signers{Store: w.store, secrets: func(list []latchkey.SecretRecord) ([]latchkey.SecretRecord, error) {
+		for i := range list {
+			list[i].Created = w.now()
+		}
+		return list, nil
+	}}
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	list, err := keys.For("acme").Secrets(w.ctx, tok.ID)
+	w.ok(err)
+	require.Equal(t, []bool{false, true}, []bool{list[0].Signing, list[1].Signing})
+	require.Equal(t, []bool{true, false}, []bool{list[0].Newest, list[1].Newest})
+	w.is(latchkey.ErrInvalid, keys.For("acme").EndSecret(w.ctx, tok.ID, list[0].ID, ""))
+	w.ok(keys.For("acme").EndSecret(w.ctx, tok.ID, list[1].ID, ""))
+	left, _ := w.secrets(tok.ID)
+	require.Len(t, left, 1)
+	require.False(t, left[0].Signing)
+	w.ok(keys.Close(w.ctx))
 }

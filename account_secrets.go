@@ -53,13 +53,14 @@ func (a Account) RotateWith(ctx context.Context, id string, r Rotation) (Secret,
 		if r.IfNewest != "" && r.IfNewest != newestSecret(secrets) {
 			return &editError{fmt.Errorf("%w: the token has another newest secret than the one seen", ErrConflict)}
 		}
-		now := a.m.creationNow()
-		if overlap > 0 { // an end that counts from now
+		now, end := a.m.creationNow(), time.Time{} // at once, whatever a clock says
+		if overlap > 0 {
 			at, err := a.m.confirmTimeNow(ctx, a.owner)
 			if err != nil {
 				return err
 			}
 			now = a.m.creationTime(at)
+			end = fromMicros(now + overlap.Microseconds())
 		}
 		if text, err = a.m.newText(t.Kind, t.Test, a.owner); err != nil {
 			return err
@@ -70,15 +71,7 @@ func (a Account) RotateWith(ctx context.Context, id string, r Rotation) (Secret,
 		}
 		w.Secrets = append(w.Secrets, SecretChange{TokenID: id, Add: &rec})
 		for _, old := range secrets {
-			end := fromMicros(now + overlap.Microseconds())
-			if overlap > 0 && !old.NotAfter.IsZero() && old.NotAfter.Before(end) {
-				continue // it ends sooner already; without an overlap no clock was read to compare with
-			}
-			change := SecretChange{TokenID: id, Retire: old.Digest}
-			if overlap > 0 {
-				change.At = end
-			}
-			w.Secrets = append(w.Secrets, change)
+			w.Secrets = append(w.Secrets, SecretChange{TokenID: id, Retire: old.Digest, At: end}) // never later than before
 		}
 		return nil
 	})
@@ -140,7 +133,7 @@ func (a Account) Secrets(ctx context.Context, id string) ([]LiveSecret, error) {
 			continue
 		}
 		out = append(out, LiveSecret{ID: secretID(s), Hint: s.Hint, Signing: s.Signing,
-			Newest: !s.Signing && secretID(s) == newest, Created: s.Created, NotAfter: s.NotAfter,
+			Newest: newest != "" && secretID(s) == newest, Created: s.Created, NotAfter: s.NotAfter,
 			Used: s.Used, UsedFrom: s.UsedFrom})
 	}
 	return out, err
@@ -177,7 +170,7 @@ func endSecret(secrets []SecretRecord, token, id string, now int64) (changes []S
 		s := &secrets[i]
 		switch {
 		case id == "" || secretID(s) != id || over(s.NotAfter, now):
-		case !s.Signing && id == newest:
+		case id == newest:
 			return nil, fmt.Errorf("%w: the newest secret is the token's last: rotate it, or revoke the token", ErrInvalid)
 		default:
 			changes = append(changes, SecretChange{TokenID: token, Retire: s.Digest})
@@ -214,9 +207,7 @@ func newestSecret(secrets []SecretRecord) string {
 // createdAfter returns now, or a time just after the newest of the secrets was made: no two have the same.
 func createdAfter(secrets []SecretRecord, now int64) int64 {
 	for i := range secrets {
-		if !secrets[i].Created.IsZero() {
-			now = max(now, micros(secrets[i].Created)+1)
-		}
+		now = max(now, micros(secrets[i].Created)+1)
 	}
 	return now
 }
@@ -265,9 +256,6 @@ func (a Account) RevealAll(ctx context.Context, ids ...string) (map[string]Secre
 // a key on the first call, and on the first call after [Account.Rotate]. It returns [ErrNeedsKeyring] unless
 // Options.Keyring is set.
 func (a Account) SigningSecret(ctx context.Context, id string) (Secret, error) {
-	if a.m.opts.Keyring == nil {
-		return Secret{}, ErrNeedsKeyring
-	}
 	return a.reveal(ctx, id, "token.signing-secret", func(t *Token, secrets []SecretRecord, now int64) (string, error) {
 		for _, rec := range slices.Backward(secrets) {
 			if rec.Signing && rec.NotAfter.IsZero() { // one with an end was rotated away
@@ -318,11 +306,9 @@ func (a Account) reveal(ctx context.Context, id, event string,
 		text, err = find(&f.Token, secrets, now)
 		if errors.Is(err, errNoSigning) {
 			var rec SecretRecord
-			if text, rec, err = a.m.newSigning(&f.Token, createdAfter(secrets, now)); err == nil {
-				// The version moves, so that the second of two concurrent callers finds the secret of the first.
-				w.Tokens, w.Silent, w.RequireTokens = []Token{f.Token}, false, nil
-				w.Secrets = []SecretChange{{TokenID: id, Add: &rec}}
-			}
+			text, rec, err = a.m.newSigning(&f.Token, createdAfter(secrets, now))
+			// The version moves, so that the second of two concurrent callers finds the secret of the first.
+			w = Write{Tokens: []Token{f.Token}, Secrets: []SecretChange{{TokenID: id, Add: &rec}}}
 		}
 		if err != nil {
 			return err

@@ -1,6 +1,9 @@
 package latchkey_test
 
 import (
+	"crypto/rand"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/latchkeytest"
 )
 
 // A secret moves under the newest key whenever it is presented, also between what Rotate reads and writes.
@@ -145,9 +149,17 @@ func TestRotateWithOverlap(t *testing.T) {
 		w.is(latchkey.ErrExpired, err)
 	}
 	w.access(second.Reveal()) // an end given once is not moved by a later rotation, and this one is later
+	fourth, err := w.acme.Rotate(w.ctx, tok.ID, time.Minute)
+	w.ok(err)
+	w.turn(time.Minute)
+	for _, old := range []string{second.Reveal(), third.Reveal()} { // a shorter overlap ends each of them sooner
+		_, err = w.verify(old)
+		w.is(latchkey.ErrExpired, err)
+	}
+	w.access(fourth.Reveal())
 	last, err := w.acme.Rotate(w.ctx, tok.ID, 0)
 	w.ok(err)
-	for _, old := range []string{first, second.Reveal(), third.Reveal()} {
+	for _, old := range []string{first, second.Reveal(), third.Reveal(), fourth.Reveal()} {
 		_, err = w.verify(old)
 		w.is(latchkey.ErrInvalidToken, err)
 	}
@@ -267,6 +279,34 @@ func TestRotateEndsSecretsDespiteAFastClock(t *testing.T) {
 	require.ErrorIs(t, c.verify(m, old), latchkey.ErrUnknownToken)
 	require.ErrorIs(t, c.verify(m, newer.Reveal()), latchkey.ErrUnknownToken)
 	require.NoError(t, c.verify(m, newest.Reveal()))
+	_, err = fast.For("acme").Rotate(c.ctx, tok.ID, time.Hour)
+	require.ErrorIs(t, err, latchkey.ErrUnavailable, "an overlap counts from now, which that clock does not tell")
+	require.NoError(t, c.verify(m, newest.Reveal()))
+}
+
+// Rotate without an overlap has the store end the old secrets at once, not at a time that a clock has said.
+func TestRotateEndsSecretsAtNoTime(t *testing.T) {
+	w := newWorld(t)
+	tok, _ := w.key()
+	store := &secretWrites{Store: w.store}
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	for _, overlap := range []time.Duration{time.Microsecond, 0} {
+		_, err := keys.For("acme").Rotate(w.ctx, tok.ID, overlap)
+		w.ok(err)
+		want := time.Time{}
+		if overlap > 0 {
+			want = w.now().Add(overlap)
+		}
+		retired := 0
+		for _, c := range store.last {
+			if c.Add == nil {
+				require.Equal(t, want, c.At)
+				retired++
+			}
+		}
+		require.Positive(t, retired)
+	}
+	w.ok(keys.Close(w.ctx))
 }
 
 // A secret that cannot be read ends with a rotation: its digest is enough for that. A store that is lost ends the
@@ -301,10 +341,13 @@ func TestRotateEndsASecretThatCannotBeRead(t *testing.T) {
 // A secret that has ended is not revealed in place of a newer one, whose text nobody kept.
 func TestRevealAfterARotationWithoutAKeyring(t *testing.T) {
 	w := newWorld(t, withKeys)
-	tok, _ := w.key(readAll())
+	tok, old := w.key(readAll())
 	plain := latchkey.New(w.store, &latchkey.Options{Clock: w.now})
 	secret, err := plain.For("acme").Rotate(w.ctx, tok.ID, time.Minute)
 	w.ok(err)
+	shown, err := w.acme.Reveal(w.ctx, tok.ID)
+	w.ok(err)
+	require.Equal(t, old, shown.Reveal(), "the newest that was kept, while it works")
 	w.turn(time.Minute)
 	_, err = w.acme.Reveal(w.ctx, tok.ID)
 	w.is(latchkey.ErrNeedsKeyring, err)
@@ -347,5 +390,168 @@ func TestShownSecretsAreInTheTrail(t *testing.T) {
 		l, err := w.acme.EventsPage(w.ctx, latchkey.EventQuery{Reverse: true, Page: latchkey.Page{Limit: 1}})
 		w.ok(err)
 		require.Equal(t, []string{c.want, token.ID}, []string{l.Items[0].Action, l.Items[0].Object})
+	}
+}
+
+// What is shown is of a token that is still as it was read: one that was revoked meanwhile is not shown.
+func TestNothingIsShownOfATokenThatIsRevokedMeanwhile(t *testing.T) {
+	w := newWorld(t, withKeys)
+	for name, show := range map[string]func(id string) error{
+		"reveal":         func(id string) error { _, err := w.acme.Reveal(w.ctx, id); return err },
+		"signing secret": func(id string) error { _, err := w.acme.SigningSecret(w.ctx, id); return err },
+	} {
+		for _, signs := range []bool{false, true} {
+			token, _ := w.key()
+			if signs {
+				must(w.acme.SigningSecret(w.ctx, token.ID))
+			}
+			done := w.store.before(func() { w.ok(w.keys.For("acme").Revoke(w.ctx, token.ID, "")) })
+			require.ErrorIs(t, show(token.ID), latchkey.ErrInvalid, name)
+			require.True(t, done())
+		}
+	}
+	token, _ := w.key()
+	done := w.store.before(func() { w.ok(w.keys.For("acme").Revoke(w.ctx, token.ID, "")) })
+	require.Empty(t, must(w.acme.RevealAll(w.ctx, token.ID)))
+	require.True(t, done())
+}
+
+// Of two callers that ask for the first signing secret at once, both get the same.
+func TestTwoAskForTheFirstSigningSecret(t *testing.T) {
+	w := newWorld(t, withKeys)
+	token, _ := w.key()
+	var first latchkey.Secret
+	done := w.store.before(func() { first = must(w.keys.For("acme").SigningSecret(w.ctx, token.ID)) })
+	second, err := w.acme.SigningSecret(w.ctx, token.ID)
+	w.ok(err)
+	require.True(t, done())
+	require.Equal(t, first.Reveal(), second.Reveal())
+	list, _ := w.secrets(token.ID)
+	require.Len(t, list, 2)
+}
+
+// To show secrets changes no answer, so no cache is told, and no changes are read.
+func TestShowingSecretsTellsNoCache(t *testing.T) {
+	w := newWorld(t, withKeys, func(o *latchkey.Options) { o.MaxStale = time.Minute })
+	token, _ := w.key()
+	must(w.acme.SigningSecret(w.ctx, token.ID)) // the first makes one
+	epoch := must(w.store.Changes(w.ctx, 0, 0, 0)).Epoch
+	before := w.store.epochs.Load()
+	must(w.acme.Reveal(w.ctx, token.ID))
+	must(w.acme.SigningSecret(w.ctx, token.ID))
+	require.Len(t, must(w.acme.RevealAll(w.ctx, token.ID)), 1)
+	require.Equal(t, before, w.store.epochs.Load())
+	require.Equal(t, epoch, must(w.store.Changes(w.ctx, 0, 0, 0)).Epoch)
+}
+
+// An actor is not shown the secret of a token that has come to do more than the actor may while it was asked.
+func TestNothingIsShownOfATokenThatGainsRightsMeanwhile(t *testing.T) {
+	w := newWorld(t, withKeys)
+	_, text := w.key(latchkey.Allow(latchkey.Any).On("latchkey/token/*"), latchkey.Allow(latchkey.Read).On("a"))
+	clerk := mustAs(w, w.access(text))
+	for name, show := range map[string]func(id string) error{
+		"reveal":         func(id string) error { _, err := clerk.Reveal(w.ctx, id); return err },
+		"signing secret": func(id string) error { _, err := clerk.SigningSecret(w.ctx, id); return err },
+		"reveal all": func(id string) error {
+			all, err := clerk.RevealAll(w.ctx, id)
+			require.Empty(t, all)
+			return errors.Join(err, latchkey.ErrDenied) // it is left out
+		},
+	} {
+		token, _ := w.key(latchkey.Allow(latchkey.Read).On("a"))
+		must(w.acme.SigningSecret(w.ctx, token.ID))
+		done := w.store.before(func() {
+			w.update(token, func(t *latchkey.Token) { t.Permissions = latchkey.Permissions{readAll()} })
+		})
+		require.ErrorIs(t, show(token.ID), latchkey.ErrDenied, name)
+		require.True(t, done())
+	}
+}
+
+// A listing shows what it can: a secret that cannot be read is left out, and a store that is lost is an error. Where
+// nothing is shown nothing is written, and without a Keyring nothing is read.
+func TestRevealAllShowsWhatItCan(t *testing.T) {
+	w := newWorld(t, withKeys)
+	token, text := w.key()
+	broken, _ := w.key()
+	damaged := &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme", ID: broken.ID}
+	for _, c := range []struct {
+		call  string
+		fails error
+		want  error
+	}{
+		{"Load", damaged, nil},
+		{"Secrets", damaged, nil},
+		{"Load", latchkey.ErrUnavailable, latchkey.ErrUnavailable},
+		{"Secrets", latchkey.ErrUnavailable, latchkey.ErrUnavailable},
+	} {
+		store, calls := &latchkeytest.Store{Store: w.store}, map[string]int{}
+		store.Fail(func(call string) error {
+			if calls[call]++; call == c.call && calls[call] == 1 {
+				return c.fails
+			}
+			return nil
+		})
+		o := w.options()
+		withKeys(&o)
+		keys := latchkey.New(store, &o)
+		got, err := keys.For("acme").RevealAll(w.ctx, broken.ID)
+		require.ErrorIs(t, err, c.want)
+		require.Empty(t, got)
+		require.Zero(t, calls["Write"])
+		clear(calls)
+		got, err = keys.For("acme").RevealAll(w.ctx, min(broken.ID, token.ID), max(broken.ID, token.ID))
+		require.ErrorIs(t, err, c.want)
+		if c.want == nil {
+			require.Len(t, got, 1)
+		}
+		w.ok(keys.Close(w.ctx))
+
+		o.Keyring = nil
+		clear(calls)
+		keys = latchkey.New(store, &o)
+		got, err = keys.For("acme").RevealAll(w.ctx, token.ID)
+		w.ok(err)
+		require.Empty(t, got)
+		require.Empty(t, calls)
+		w.ok(keys.Close(w.ctx))
+	}
+	require.Equal(t, text, must(w.acme.Reveal(w.ctx, token.ID)).Reveal())
+	_, err := w.acme.ForRequest(latchkey.Request{Key: "once", Until: w.now().Add(time.Hour)}).RevealAll(w.ctx, token.ID)
+	w.is(latchkey.ErrInvalid, err)
+}
+
+// Each time that random bytes are read they may fail to come. Then nothing is made, and nothing changes.
+func TestNothingIsMadeOfHalfTheRandomness(t *testing.T) {
+	reads, fails := 0, 0
+	w := newWorld(t, withKeys, func(o *latchkey.Options) {
+		o.Rand = readerFunc(func(p []byte) (int, error) {
+			if reads++; reads == fails {
+				return 0, io.ErrUnexpectedEOF
+			}
+			return rand.Read(p)
+		})
+	})
+	tok, _ := w.key()
+	for name, do := range map[string]func() error{
+		"rotate": func() error { _, err := w.acme.Rotate(w.ctx, tok.ID, time.Hour); return err },
+		"sign":   func() error { _, err := w.acme.SigningSecret(w.ctx, tok.ID); return err },
+	} {
+		before, _ := w.secrets(tok.ID)
+		reads, fails = 0, 1
+		for ; ; fails++ {
+			reads = 0
+			if err := do(); reads < fails {
+				w.ok(err)
+				break
+			} else {
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%s, read %d", name, fails)
+			}
+			after, _ := w.secrets(tok.ID)
+			require.Equal(t, before, after)
+		}
+		require.Greater(t, fails, 2, name)
+		after, _ := w.secrets(tok.ID)
+		require.Len(t, after, len(before)+1)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -300,6 +301,56 @@ func TestAlteredSealedValue(t *testing.T) {
 	assert.ErrorIs(t, err, errSealed)
 }
 
+// The text of a stateless token opens as it was sealed, under each key of the ring. One that was altered anywhere, cut
+// off or sealed under another key does not, nor does one that names the key in another way.
+func TestAlteredSealedText(t *testing.T) {
+	var nonce [textNonceSize]byte
+	copy(nonce[:], "a nonce of 24 bytes here")
+	const head = "at_S"
+	k := testRing(t, 1, 300)
+	text, err := k.sealText(head, &nonce, []byte("plain"))
+	require.NoError(t, err)
+	for _, ring := range []*Keyring{k, testRing(t, 300, 1)} {
+		plain, got, ok := ring.openText(text)
+		require.True(t, ok)
+		require.Equal(t, "plain", plain)
+		require.Equal(t, nonce, got)
+	}
+	_, body, ok := tokentext.Unseal(nil, text)
+	require.True(t, ok)
+	require.Equal(t, byte(1), body[0])
+	refused := func(ring *Keyring, head string, body []byte) {
+		t.Helper()
+		plain, _, ok := ring.openText(tokentext.Seal(head, body))
+		require.False(t, ok)
+		require.Empty(t, plain)
+	}
+	for i := range body {
+		altered := bytes.Clone(body)
+		altered[i] ^= 1
+		refused(k, head, altered)
+		refused(k, head, body[:i])
+	}
+	refused(k, head, append(bytes.Clone(body), 0))
+	refused(k, "at_x_S", body)
+	refused(testRing(t, 2), head, body)
+	var none *Keyring
+	refused(none, head, body)
+	refused(&Keyring{}, head, body)
+	for name, id := range map[string][]byte{
+		"0":                       {0},
+		"one of more than 32 bit": binary.AppendUvarint(nil, 1<<32|1),
+		"one of more than 64 bit": bytes.Repeat([]byte{0xff}, 11),
+		"1, in two bytes":         {0x81, 0},
+		"another one of the ring": binary.AppendUvarint(nil, 300),
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused(k, head, append(bytes.Clone(id), body[1:]...))
+			refused(k, head, id)
+		})
+	}
+}
+
 func TestKeyRotation(t *testing.T) {
 	old := testRing(t, 1)
 	sealed, id, err := old.seal(nil, []byte("text"), place)
@@ -324,8 +375,11 @@ func TestSealNeedsAKeyring(t *testing.T) {
 	assert.ErrorIs(t, err, ErrNeedsKeyring)
 	_, err = none.open(make([]byte, 64), 1, place)
 	assert.ErrorIs(t, err, ErrNeedsKeyring)
-	_, err = none.sealText("head", &[textNonceSize]byte{}, []byte("text"))
-	assert.ErrorIs(t, err, ErrNeedsKeyring)
+	for _, k := range []*Keyring{none, {}} {
+		text, err := k.sealText("head", &[textNonceSize]byte{}, []byte("text"))
+		assert.ErrorIs(t, err, ErrNeedsKeyring)
+		assert.Empty(t, text)
+	}
 	_, err = testRing(t, 1).open(make([]byte, 64), 0, place)
 	assert.ErrorIs(t, err, ErrNeedsKeyring, "0 is no key")
 	assert.Empty(t, none.Export().Reveal())

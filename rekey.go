@@ -56,7 +56,7 @@ func sortedUses(uses map[uint32]*KeyUse) (out []KeyUse) {
 // under a key that Options.Keyring lacks, or under another key of the same id. It is for programs that share a store:
 // what such a program issued, the others would not find. It reads all secrets of the store, in steps of some thousand.
 //
-// A key whose secrets were not sealed, such as those of publishable tokens alone, is known by its id only.
+// A key none of whose secrets is sealed, as this library seals them, is known by its id only.
 func (m *Manager) CheckKeyring(ctx context.Context) error {
 	ids := m.opts.Keyring.IDs()
 	lacks := map[uint32]bool{}
@@ -77,8 +77,8 @@ func (m *Manager) CheckKeyring(ctx context.Context) error {
 		return err
 	}
 	var wrong []uint32
-	for id, opened := range right {
-		if !opened {
+	for _, id := range slices.Sorted(maps.Keys(right)) {
+		if !right[id] {
 			wrong = append(wrong, id)
 		}
 	}
@@ -87,7 +87,6 @@ func (m *Manager) CheckKeyring(ctx context.Context) error {
 		return fmt.Errorf("%w: the store has secrets under %s, which the keyring lacks", ErrNeedsKeyring,
 			keyWords(slices.Sorted(maps.Keys(lacks))))
 	case len(wrong) > 0:
-		slices.Sort(wrong)
 		what := "does not open what the store has under that id: it is another key"
 		if len(wrong) > 1 {
 			what = "do not open what the store has under those ids: they are other keys"
@@ -110,7 +109,8 @@ func keyWords(ids []uint32) string {
 	return "keys " + strings.Join(words, ", ") + " and " + last
 }
 
-// openKeySecret opens a sealed secret. It returns false if the keyring lacks its key, or the record was altered.
+// openKeySecret opens a sealed secret. It returns false if the keyring lacks its key, if the record was altered, and if
+// it is not sealed.
 func (m *Manager) openKeySecret(s *KeySecret) (text []byte, ok bool) {
 	text, err := m.opts.Keyring.open(s.Secret.Sealed, s.Secret.KeyID, sealOf(s))
 	return text, err == nil
@@ -218,9 +218,6 @@ func changedMeanwhile(err error) bool {
 // rekeyed returns the change that moves a secret to the current key, and false for one that cannot be opened.
 func (m *Manager) rekeyed(s *KeySecret) (c SecretChange, ok bool, err error) {
 	k, rec := m.opts.Keyring, s.Secret
-	if len(rec.Sealed) == 0 {
-		return c, false, nil
-	}
 	text, ok := m.openKeySecret(s)
 	if !ok {
 		return c, false, nil

@@ -3,7 +3,9 @@ package latchkey_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -108,6 +110,9 @@ func TestRekey(t *testing.T) {
 	require.Equal(t, texts[signed.ID], shown.Reveal())
 	_, err = old.Verify(w.ctx, latchkey.Presented{Secret: texts[signed.ID]})
 	w.is(latchkey.ErrUnknownToken, err) // that process read nothing before, and lacks the key
+	uses, err = latest.KeyUse(w.ctx)
+	w.ok(err)
+	require.Equal(t, []latchkey.KeyUse{{KeyID: 0, Secrets: 1}}, uses, "what is under the only key is not old")
 
 	// A plain digest moves when it is used.
 	_, err = both.Verify(w.ctx, latchkey.Presented{Secret: plain})
@@ -123,10 +128,14 @@ func TestRekeyWithoutTheOldKey(t *testing.T) {
 	w.is(latchkey.ErrNeedsKeyring, err)
 	_, secret, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
 	w.ok(err)
-	moved, left, err := w.keeper(ringOf(t, 2)).Rekey(w.ctx)
+	s := &secretWrites{Store: w.store}
+	o := w.options()
+	o.Keyring = ringOf(t, 2)
+	moved, left, err := latchkey.New(s, &o).Rekey(w.ctx)
 	w.ok(err)
 	require.Zero(t, moved)
 	require.Equal(t, []latchkey.KeyUse{{KeyID: 1, Secrets: 1, Sealed: 1}}, left)
+	require.Empty(t, s.sizes, "nothing is written")
 	_, err = w.keeper(ringOf(t, 1)).Verify(w.ctx, latchkey.Presented{Secret: secret.Reveal()})
 	w.ok(err)
 	w.store.fail.Store(&latchkey.ErrUnavailable)
@@ -250,14 +259,15 @@ func TestCheckKeyringBesideAnAlteredRecord(t *testing.T) {
 	}
 }
 
-// secretWrites keeps how many secrets each Write changes.
+// secretWrites keeps how many secrets each Write changes, and the last of those changes.
 type secretWrites struct {
 	latchkey.Store
 	sizes []int
+	last  []latchkey.SecretChange
 }
 
 func (s *secretWrites) Write(ctx context.Context, w latchkey.Write) error {
-	s.sizes = append(s.sizes, len(w.Secrets))
+	s.sizes, s.last = append(s.sizes, len(w.Secrets)), w.Secrets
 	return s.Store.Write(ctx, w)
 }
 
@@ -270,6 +280,8 @@ func TestRekeyIsInterrupted(t *testing.T) {
 		err    error
 	}{
 		{map[int]error{1: conflict}, 4, nil},
+		{map[int]error{1: latchkey.ErrNotFound}, 4, nil},
+		{map[int]error{1: latchkey.ErrExists}, 4, nil},
 		{map[int]error{1: conflict, 3: lost}, 3, lost},
 		{map[int]error{1: lost}, 1, lost},
 	} {
@@ -289,10 +301,12 @@ func TestRekeyIsInterrupted(t *testing.T) {
 			return c.fail[writes]
 		})
 		o := w.options()
-		o.Keyring = ringOf(t, 2, 1)
+		o.Keyring, o.MaxStale = ringOf(t, 2, 1), time.Minute
+		before := w.store.epochs.Load()
 		moved, _, err := latchkey.New(s, &o).Rekey(w.ctx)
 		require.ErrorIs(t, err, c.err)
 		require.Equal(t, c.writes, writes)
+		require.Equal(t, before, w.store.epochs.Load(), "no changes are read")
 		if c.err == nil {
 			require.Equal(t, 3, moved)
 		}
@@ -320,4 +334,157 @@ func TestRekeyWritesInSteps(t *testing.T) {
 	require.Equal(t, 302, moved)
 	require.Empty(t, left)
 	require.Equal(t, []int{100, 100, 1, 100, 1}, s.sizes)
+}
+
+// Without random bytes nothing moves, and Rekey says so.
+func TestRekeyWithoutRandomness(t *testing.T) {
+	w := newWorld(t)
+	_, _, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	fails := 1
+	reads := 0
+	o := w.options()
+	o.Keyring = ringOf(t, 2, 1)
+	o.Rand = readerFunc(func(p []byte) (int, error) {
+		if reads++; reads == fails {
+			return 0, io.ErrUnexpectedEOF
+		}
+		return rand.Read(p)
+	})
+	keys := latchkey.New(w.store, &o)
+	moved, _, err := keys.Rekey(w.ctx)
+	w.is(io.ErrUnexpectedEOF, err)
+	require.Zero(t, moved)
+	fails = 0
+	moved, left, err := keys.Rekey(w.ctx)
+	w.ok(err)
+	require.Equal(t, 1, moved)
+	require.Empty(t, left)
+}
+
+// A key none of whose secrets is sealed is known by its id only: another key of that id passes, until one was sealed.
+func TestCheckKeyringOfSecretsThatAreNotSealed(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		_, _, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		w.ok(err)
+	}
+	other := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: bytes.Repeat([]byte("?"), 32)}))
+	for _, sealed := range []int{0, 1} {
+		for ring, want := range map[*latchkey.Keyring]error{ringOf(t, 1): nil, other: latchkey.ErrNeedsKeyring} {
+			if sealed == 0 {
+				want = nil
+			}
+			o := w.options()
+			o.Keyring = ring
+			w.is(want, latchkey.New(unsealedStore{w.store, sealed}, &o).CheckKeyring(w.ctx))
+		}
+	}
+}
+
+// unsealedStore leaves that many of the last secrets sealed as it is read.
+type unsealedStore struct {
+	latchkey.Store
+	sealed int
+}
+
+func (s unsealedStore) KeySecrets(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error) {
+	page, next, err := s.Store.KeySecrets(ctx, q)
+	for i := range page[:max(0, len(page)-s.sealed)] {
+		page[i].Secret.Sealed = nil
+	}
+	return page, next, err
+}
+
+// A secret that is retired while it moves keeps its end.
+func TestRekeyRevivesNoRetiredSecret(t *testing.T) {
+	w := newWorld(t)
+	token, secret, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	w.ok(err)
+	both := w.keeper(ringOf(t, 2, 1))
+	verify := func() error {
+		_, err := both.Verify(w.ctx, latchkey.Presented{Secret: secret.Reveal()})
+		return err
+	}
+	done := w.store.before(func() { must(both.For("acme").Rotate(w.ctx, token.ID, time.Minute)) })
+	moved, left, err := both.Rekey(w.ctx)
+	w.ok(err)
+	require.True(t, done())
+	require.Equal(t, 1, moved)
+	require.Empty(t, left)
+	w.ok(verify())
+	w.turn(time.Minute)
+	w.is(latchkey.ErrExpired, verify())
+}
+
+// A secret that could not be moved is read again. It depends on its key no more if it is gone, or is another one. Where
+// that cannot be read, Rekey does not say that it moved.
+func TestRekeyOfASecretThatMayBeGone(t *testing.T) {
+	damaged := &latchkey.DamagedError{Kind: latchkey.ChangedToken, Owner: "acme"}
+	for name, c := range map[string]struct {
+		secrets []latchkey.SecretRecord
+		fails   error
+		moved   int
+		want    error
+	}{
+		"gone":                      {nil, nil, 1, nil},
+		"another":                   {[]latchkey.SecretRecord{{Digest: [32]byte{1}}}, nil, 1, nil},
+		"with its token":            {nil, latchkey.ErrNotFound, 1, nil},
+		"beside one that is broken": {[]latchkey.SecretRecord{{Digest: [32]byte{1}}}, damaged, 1, nil},
+		"not known":                 {nil, latchkey.ErrUnavailable, 0, latchkey.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, _, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+			w.ok(err)
+			o := w.options()
+			o.Keyring = ringOf(t, 2, 1)
+			store := &signers{Store: refusingStore{w.store}}
+			store.secrets = func([]latchkey.SecretRecord) ([]latchkey.SecretRecord, error) { return c.secrets, c.fails }
+			moved, left, err := latchkey.New(store, &o).Rekey(w.ctx)
+			require.ErrorIs(t, err, c.want)
+			require.Equal(t, c.moved, moved)
+			require.Empty(t, left)
+		})
+	}
+}
+
+// smallPages is a store that lists two secrets at a time.
+type smallPages struct {
+	latchkey.Store
+	reads int
+}
+
+func (s *smallPages) KeySecrets(ctx context.Context, q latchkey.KeyQuery) ([]latchkey.KeySecret, string, error) {
+	s.reads++
+	q.Limit = 2
+	return s.Store.KeySecrets(ctx, q)
+}
+
+// All pages are read, up to one that fails.
+func TestRekeyReadsAllPages(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		_, _, err := w.keeper(ringOf(t, 1)).For("acme").Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+		w.ok(err)
+	}
+	broken := &latchkeytest.Store{Store: w.store}
+	broken.Fail(func(call string) error {
+		if call == "Write" {
+			return latchkey.ErrUnavailable
+		}
+		return nil
+	})
+	o := w.options()
+	o.Keyring = ringOf(t, 2, 1)
+	s := &smallPages{Store: broken}
+	_, _, err := latchkey.New(s, &o).Rekey(w.ctx)
+	w.is(latchkey.ErrUnavailable, err)
+	require.Equal(t, 1, s.reads)
+	s = &smallPages{Store: w.store}
+	moved, left, err := latchkey.New(s, &o).Rekey(w.ctx)
+	w.ok(err)
+	require.Equal(t, 5, moved)
+	require.Empty(t, left)
+	require.Greater(t, s.reads, 2)
 }

@@ -18,8 +18,9 @@ import (
 // parentStore has one token, with its records, and a history in which nothing changes.
 type parentStore struct {
 	Store
-	found Found
-	asked atomic.Int64 // for revocations
+	found  Found
+	asked  atomic.Int64 // for revocations
+	during func()       // while they are read; nil: nothing
 }
 
 func (s *parentStore) Feeds() []FeedID { return []FeedID{0} }
@@ -37,6 +38,9 @@ func (s *parentStore) Changes(context.Context, FeedID, uint64, int) (Feed, error
 
 func (s *parentStore) Revocations(context.Context, RevocationQuery) ([]Change, string, error) {
 	s.asked.Add(1)
+	if s.during != nil {
+		s.during()
+	}
 	return nil, "", nil
 }
 
@@ -242,6 +246,42 @@ func TestRevocationsAreReadOnce(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 1, w.store.asked.Load())
 	}
+}
+
+// What is read of a history that is no more does not count. Where that happens again and again nothing is known, and
+// no stateless token works.
+func TestRevocationsOfAHistoryThatKeepsChanging(t *testing.T) {
+	for _, c := range []struct {
+		changes, asked int64
+		err            error
+	}{{0, 1, nil}, {1, 2, nil}, {3, 4, nil}, {4, 4, errHistory}, {9, 4, errHistory}} {
+		w := newLentTokens(t, nil)
+		feed, err := w.m.feedOf("acme")
+		require.NoError(t, err)
+		_, err = feed.ensureFresh(t.Context())
+		require.NoError(t, err)
+		w.store.during = func() {
+			if w.store.asked.Load() <= c.changes {
+				feed.revoked.forget()
+			}
+		}
+		_, err = feed.knowRevocations(t.Context())
+		require.Equal(t, c.err, err)
+		require.Equal(t, c.asked, w.store.asked.Load())
+		require.Equal(t, c.err == nil, feed.revoked.reaches(0))
+	}
+	w := newLentTokens(t, nil)
+	feed, err := w.m.feedOf("acme")
+	require.NoError(t, err)
+	w.store.during = feed.revoked.forget
+	text, err := w.m.opts.Keyring.sealText(tokentext.SealedHead(w.m.opts.Prefix), &[textNonceSize]byte{}, w.claims.plain())
+	require.NoError(t, err)
+	_, err = w.m.Verify(t.Context(), Presented{Secret: text})
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.NotErrorIs(t, err, ErrInvalidToken)
+	w.store.during = nil
+	_, err = w.m.Verify(t.Context(), Presented{Secret: text})
+	require.NoError(t, err)
 }
 
 // While the revocations are not known no stateless token is made, and none is revoked with others: either would be
