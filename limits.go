@@ -162,7 +162,7 @@ func limitsWithin(t *Token, ancestors []Token, of *Token, ofAncestors []Token) b
 		for i := range chain {
 			if l := &chain[i].Limits; !rate && l.Rate != (Rate{}) {
 				mine, theirs := l.Rate.cells(), up.Limits.Rate.cells()
-				rate = mine.Step >= theirs.Step && mine.Slack <= theirs.Slack && l.Rate.Burst <= up.Limits.Rate.Burst
+				rate = mine.Step >= theirs.Step && mine.Slack <= theirs.Slack // so its Burst is no larger either
 			}
 		}
 		if !rate || !quotasWithin(up.Limits.Quotas, lists...) {
