@@ -93,6 +93,10 @@ func TestExplainWhoDecides(t *testing.T) {
 	full := layer{name: "token", full: true}
 	all := layer{name: "boundary", rules: Permissions{Allow(Any).On("*")}}
 	team := layer{name: "token", rules: Permissions{Allow(Any).On("*").Force(map[string]any{"team": Attr("team")})}}
+	forces := func(name, value string) layer {
+		return layer{name: name, rules: Permissions{Grant(Any).On("*").Force(map[string]any{"team": value})}}
+	}
+	either := layer{name: "token", rules: Permissions{team.rules[0], Grant(Create).On("*")}}
 	for _, c := range []struct {
 		layers   []layer
 		action   Action
@@ -114,6 +118,11 @@ func TestExplainWhoDecides(t *testing.T) {
 		{[]layer{team, all}, Update, "all", "token", "token allows every row, and no other layer allows less", nil},
 		{[]layer{team, all}, Create, "all", "token", "token allows every row, and no other layer allows less",
 			Attributes{"team": "a"}},
+		{[]layer{forces("token", "a"), forces("parent", "b"), all}, Create, "none", "parent",
+			"parent forces other values than the layers before it: no way is left that all allow", nil},
+		{[]layer{forces("token", "a"), all, forces("parent", "b")}, Create, "none", "parent",
+			"parent forces other values than the layers before it: no way is left that all allow", nil},
+		{[]layer{either, all}, Create, "all", "token", "token allows every row, and no other layer allows less", nil},
 	} {
 		e := newPolicy(c.layers, nil).explainOf(&question{action: c.action, on: "data/x", caller: func(ref any) (any, bool) {
 			v, ok := c.attached[ref.(AttrRef).name]
