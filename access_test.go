@@ -56,6 +56,10 @@ func TestNarrowedToRoles(t *testing.T) {
 	w.ok(err)
 	_, err = to(same, other.ID)
 	w.ok(err)
+	less, err := same.Narrow(w.ctx, latchkey.Narrowing{Permissions: latchkey.Permissions{
+		latchkey.Allow(latchkey.Read).On("nothing")}})
+	w.ok(err)
+	require.Equal(t, "narrowing: no rule allows it", less.Explain(latchkey.Read, "dataset/a").Reason)
 }
 
 // A create on a malformed resource is denied, whatever a rule forces on every one.
