@@ -3,6 +3,7 @@ package latchkey_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -306,4 +307,56 @@ func TestLineageAgreesWithVerify(t *testing.T) {
 			}
 		})
 	}
+}
+
+// askedTokens is a store that keeps which ids of tokens it is asked for.
+type askedTokens struct {
+	latchkey.Store
+	ids [][]string
+}
+
+func (s *askedTokens) Tokens(ctx context.Context, owner string, q latchkey.TokenQuery) ([]latchkey.Token, error) {
+	s.ids = append(s.ids, slices.Sorted(slices.Values(q.IDs)))
+	return s.Store.Tokens(ctx, owner, q)
+}
+
+// What refuses tokens is found with one reading for all of their parents, and one for all of those. No token is read
+// twice, and none for a token without a parent.
+func TestRefusalsReadEachParentOnce(t *testing.T) {
+	w := newWorld(t)
+	key, secret := w.key(readAll())
+	child, text := w.mint(w.access(secret), latchkey.Narrowing{})
+	sibling, _ := w.mint(w.access(secret), latchkey.Narrowing{})
+	grandchild, _ := w.mint(w.access(text), latchkey.Narrowing{})
+	w.update(key, func(t *latchkey.Token) { t.Disabled = true })
+	key.Disabled = true
+	store := &askedTokens{Store: w.store}
+	keys := latchkey.New(store, &latchkey.Options{Clock: w.now})
+	for name, c := range map[string]struct {
+		tokens []latchkey.Token
+		asked  [][]string
+	}{
+		"none":                     {nil, nil},
+		"one without a parent":     {[]latchkey.Token{key}, nil},
+		"one with a parent":        {[]latchkey.Token{child}, [][]string{{key.ID}}},
+		"two of one parent":        {[]latchkey.Token{child, sibling}, [][]string{{key.ID}}},
+		"one with two above":       {[]latchkey.Token{grandchild}, [][]string{{child.ID}, {key.ID}}},
+		"one whose parent has one": {[]latchkey.Token{grandchild, sibling}, [][]string{{key.ID, child.ID}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store.ids = nil
+			why, err := keys.For("acme").Refusals(w.ctx, c.tokens...)
+			require.NoError(t, err)
+			require.Equal(t, c.asked, store.ids)
+			require.Len(t, why, len(c.tokens))
+			for _, token := range c.tokens {
+				if token.Parent == "" {
+					require.ErrorIs(t, why[token.ID], latchkey.ErrDisabled)
+				} else {
+					require.ErrorIs(t, why[token.ID], latchkey.ErrParent)
+				}
+			}
+		})
+	}
+	w.ok(keys.Close(w.ctx))
 }

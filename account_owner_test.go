@@ -31,6 +31,12 @@ func TestConfigureRefuses(t *testing.T) {
 			return nil
 		}, latchkey.ErrInvalid},
 		"credits": {func(o *latchkey.Owner) error { o.Limits = monthly(-1); return nil }, latchkey.ErrInvalid},
+		"a policy": {func(o *latchkey.Owner) error { o.Policy.MaxIdle = -time.Second; return nil },
+			latchkey.ErrInvalid},
+		"a time that no store has": {func(o *latchkey.Owner) error {
+			o.NotBefore = time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC)
+			return nil
+		}, latchkey.ErrInvalid},
 		"much extra": {func(o *latchkey.Owner) error {
 			o.Extra = bytes.Repeat([]byte("1"), 1<<20+1)
 			return nil
@@ -46,6 +52,36 @@ func TestConfigureRefuses(t *testing.T) {
 		before.Version = after.Version
 		assert.Equal(t, before, after, name)
 	}
+}
+
+// What only the host may do with an owner is refused by name, and nothing changes.
+func TestWhatAnActorMayNotConfigure(t *testing.T) {
+	w := newWorld(t)
+	_, live := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	_, test, err := w.acme.Issue(w.ctx, latchkey.Spec{Kind: latchkey.KindSecret, Test: true})
+	w.ok(err)
+	access, err := w.keys.Verify(w.ctx, latchkey.Presented{Secret: test.Reveal(), Test: true})
+	w.ok(err)
+	actor, tester := mustAs(w, w.access(live)), mustAs(w, access)
+	w.configure(func(o *latchkey.Owner) { o.NotBefore = w.now().Add(-time.Hour) })
+	before := must(w.acme.Record(w.ctx))
+	configure := func(a latchkey.Account, edit func(*latchkey.Owner)) error {
+		return a.Configure(w.ctx, func(o *latchkey.Owner) error { edit(o); return nil })
+	}
+	for name, err := range map[string]error{
+		"a test token": configure(tester, func(o *latchkey.Owner) { o.Disabled = true }),
+		"revives": configure(actor, func(o *latchkey.Owner) {
+			o.NotBefore = o.NotBefore.Add(-time.Microsecond)
+		}),
+		"boundary": configure(actor, func(o *latchkey.Owner) { o.Boundary = latchkey.Permissions{} }),
+		"limits":   configure(actor, func(o *latchkey.Owner) { o.Limits = monthly(1) }),
+		"policy":   configure(actor, func(o *latchkey.Owner) { o.Policy.Tokens = 1 }),
+	} {
+		require.Equal(t, &latchkey.DeniedError{Action: latchkey.Update, Resource: "latchkey/owner"}, err, name)
+	}
+	require.Equal(t, &latchkey.DeniedError{Action: latchkey.Delete, Resource: "latchkey/owner"}, actor.Erase(w.ctx))
+	require.Equal(t, before, must(w.acme.Record(w.ctx)))
+	w.ok(configure(actor, func(o *latchkey.Owner) { o.NotBefore = o.NotBefore.Add(time.Microsecond) }))
 }
 
 func TestTwoConfigureAFreshOwner(t *testing.T) {

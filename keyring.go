@@ -122,31 +122,20 @@ func NewKeyring(current Key, retired ...Key) (*Keyring, error) {
 }
 
 func newRingKey(key Key) (*ringKey, error) {
-	subkey := func(purpose string) ([]byte, error) {
-		return hkdf.Key(sha256.New, key.Secret, nil, "latchkey 1 "+purpose, 32)
+	var subkeys [4][]byte
+	for i, purpose := range []string{"digest", "seal", "audit", "stateless"} {
+		var err error
+		if subkeys[i], err = hkdf.Key(sha256.New, key.Secret, nil, "latchkey 1 "+purpose, 32); err != nil {
+			return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
+		}
 	}
-	digestKey, err := subkey("digest")
+	text, err := chacha20poly1305.NewX(subkeys[3])
 	if err != nil {
 		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
 	}
-	sealKey, err := subkey("seal")
-	if err != nil {
-		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
-	}
-	auditKey, err := subkey("audit")
-	if err != nil {
-		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
-	}
-	textKey, err := subkey("stateless")
-	if err != nil {
-		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
-	}
-	text, err := chacha20poly1305.NewX(textKey)
-	if err != nil {
-		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
-	}
-	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: sealKey, text: text, audit: newAuditPool(auditKey)}
-	k.macs.New = func() any { return &digester{mac: hmac.New(sha256.New, digestKey)} }
+	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: subkeys[1], text: text,
+		audit: newAuditPool(subkeys[2])}
+	k.macs.New = func() any { return &digester{mac: hmac.New(sha256.New, subkeys[0])} }
 	return k, nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/tokentext"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/chacha20poly1305"
 )
 
 func testKey(id uint32) Key {
@@ -408,6 +409,20 @@ func TestSubkeysDiffer(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, digestKey, key.seal)
 	assert.NotEqual(t, key.secret, key.seal)
+
+	// What was made with a key is read by every version.
+	subkey := func(purpose string) []byte {
+		k, err := hkdf.Key(sha256.New, key.secret, nil, "latchkey 1 "+purpose, 32)
+		require.NoError(t, err)
+		return k
+	}
+	assert.Equal(t, subkey("seal"), key.seal)
+	text, err := chacha20poly1305.NewX(subkey("stateless"))
+	require.NoError(t, err)
+	var nonce [textNonceSize]byte
+	assert.Equal(t, text.Seal(nil, nonce[:], nil, nil), key.text.Seal(nil, nonce[:], nil, nil))
+	mac := hmac.New(sha256.New, subkey("audit"))
+	assert.Equal(t, mac.Sum(nil), key.audit.New().(*auditDigester).code.Sum(nil))
 }
 
 func TestDigestDoesNotAllocate(t *testing.T) {

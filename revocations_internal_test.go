@@ -125,4 +125,14 @@ func TestRevocationsThatAreOverAreDropped(t *testing.T) {
 	require.Contains(t, r.of, revocationKey{"acme", RevokedToken, "b"})
 	require.Contains(t, r.of, revocationKey{"acme", RevokedToken, "c"})
 	require.Equal(t, 1004, r.prune)
+
+	// So it is with what the feed tells, and with what was read.
+	old := Change{Owner: "acme", Kind: ChangedRevocation, ID: "old", Until: fromMicros(over)}
+	r.known, r.prune = true, 0
+	r.follow(0, []Change{old}, 1, now)
+	require.Len(t, r.of, 2)
+	r.prune = 0
+	r.end(r.begin(2), []Change{old}, true, now)
+	require.Empty(t, r.of)
+	require.True(t, r.reaches(2))
 }

@@ -181,23 +181,17 @@ func (m *Manager) rolesBeside(ctx context.Context, owner string, roles []Role, i
 	roles = slices.Clone(roles)
 	for queue := slices.Clone(ids); len(queue) > 0; queue = queue[1:] {
 		id := queue[0]
-		if known[id] {
+		if known[id] || isCodeID(id) { // a role of Options.Roles inherits none of the store
 			continue
 		}
 		known[id] = true
-		r, ok := m.code.byID[id]
-		if !isCodeID(id) {
-			stored, err := m.store.Role(ctx, owner, id)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			} else if err != nil {
-				return nil, err
-			}
-			roles, r, ok = append(roles, stored), stored, true
+		r, err := m.store.Role(ctx, owner, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, err
 		}
-		if ok {
-			queue = append(queue, r.Inherits...)
-		}
+		roles, queue = append(roles, r), append(queue, r.Inherits...)
 	}
 	return roles, nil
 }
@@ -205,13 +199,13 @@ func (m *Manager) rolesBeside(ctx context.Context, owner string, roles []Role, i
 // rolesLacking returns the roles of claims that the reading of the parent lacks. Only a parent that may name any role
 // of the owner has such ones.
 func rolesLacking(c *claims, f *Found) (more []string) {
+	if !anyRole(f) {
+		return nil
+	}
 	for _, id := range c.roles {
 		if !slices.ContainsFunc(f.Roles, func(r Role) bool { return r.ID == id }) && !isCodeID(id) {
 			more = append(more, id)
 		}
-	}
-	if len(more) != 0 && !anyRole(f) {
-		return nil
 	}
 	return more
 }

@@ -1,6 +1,7 @@
 package latchkey
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"strings"
@@ -310,6 +311,57 @@ func TestNothingIsDatedByUnknownRevocations(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnavailable)
 }
 
+// A revocation lies behind what another machine may have dated, and behind earlier ones of the owner that spare some.
+// It is kept until the last of what it names has ended by every clock. That of one token reads nothing and spares none.
+func TestDatesOfRevocations(t *testing.T) {
+	w := newLentTokens(t, nil)
+	now := w.now
+	parent := func(before time.Time) Revocation { return Revocation{Of: RevokedParent, ID: "p", Before: before} }
+	date := func(r Revocation) Revocation {
+		all := []Revocation{r}
+		require.NoError(t, w.m.dateRevocations(t.Context(), "acme", all))
+		return all[0]
+	}
+	one := Revocation{ID: uuidv7.Text(statelessID(micros(now.Add(-time.Hour)), &[textNonceSize]byte{}))}
+	got := date(one)
+	require.Zero(t, got.Before)
+	made := fromMicros(uuidv7.Time(uuidv7.Parse(one.ID)))
+	require.WithinDuration(t, now.Add(-time.Hour), made, time.Millisecond)
+	require.Equal(t, made.Add(MaxStateless+2*aheadBound), got.Until)
+	require.Zero(t, w.store.asked.Load())
+
+	behind := now.Add(aheadBound + time.Microsecond)
+	for asked, before := range map[time.Time]time.Time{
+		{}: behind, behind.Add(-time.Hour): behind.Add(-time.Hour), behind: behind, behind.Add(1000): behind,
+	} {
+		got := date(parent(asked))
+		require.Equal(t, before, got.Before)
+		require.Equal(t, behind.Add(MaxStateless+aheadBound), got.Until)
+	}
+
+	feed, err := w.m.feedOf("acme")
+	require.NoError(t, err)
+	later := behind.Add(time.Hour)
+	for i, c := range []struct {
+		change Change
+		counts bool
+	}{
+		{Change{Owner: "globex", Of: RevokedParent, ID: "q", Before: later}, false},
+		{Change{Owner: "acme", Of: RevokedToken, ID: one.ID, Before: later}, false},
+		{Change{Owner: "acme", Of: RevokedClient, ID: "all of a client"}, false},
+		{Change{Owner: "acme", Of: RevokedClient, ID: "c", Before: later}, true},
+	} {
+		c.change.Kind, c.change.Until = ChangedRevocation, later.Add(MaxStateless)
+		feed.revoked.follow(uint64(i), []Change{c.change}, uint64(i+1), micros(now))
+		want := behind
+		if c.counts {
+			want = later.Add(time.Microsecond)
+		}
+		require.Equal(t, want, date(parent(time.Time{})).Before, "%+v", c.change)
+	}
+	require.EqualValues(t, 1, w.store.asked.Load())
+}
+
 // A token is not among those that were revoked before it was made, also where the machine that revoked them is ahead.
 // What no machine can have dated lets none be made.
 func TestATokenIsDatedBehindARevocation(t *testing.T) {
@@ -339,5 +391,65 @@ func TestATokenIsDatedBehindARevocation(t *testing.T) {
 		}
 		require.NoError(t, err)
 		require.Equal(t, w.now.Add(c.made), made.Created, "%v", c.before)
+	}
+}
+
+// roleStore has some roles, and keeps which were asked for.
+type roleStore struct {
+	parentStore
+	roles map[string]Role
+	fails error
+	reads []string
+}
+
+func (s *roleStore) Role(_ context.Context, _, id string) (Role, error) {
+	s.reads = append(s.reads, id)
+	r, ok := s.roles[id]
+	if !ok {
+		return r, cmp.Or(s.fails, ErrNotFound)
+	}
+	return r, nil
+}
+
+// The roles that a stateless token names beside those of its parent are read once each, with what they inherit, also
+// where they inherit each other. No store is asked for a role of Options.Roles. One that is gone is left out.
+func TestRolesBesideThoseOfTheParent(t *testing.T) {
+	s := &roleStore{roles: map[string]Role{}}
+	for id, inherits := range map[string][]string{"b": {"c", "a", "b"}, "c": {"b", "gone", "code:x"}, "code:x": {"d"}} {
+		s.roles[id] = Role{ID: id, Owner: "acme", Inherits: inherits}
+	}
+	m := New(s, &Options{Roles: []Role{{Name: "x"}}})
+	t.Cleanup(func() { _ = m.Close(context.Background()) })
+	mine := append(make([]Role, 0, 8), Role{ID: "a"})
+	got, err := m.rolesBeside(t.Context(), "acme", mine, []string{"b", "code:x", "code:lacks", "a"})
+	require.NoError(t, err)
+	var ids []string
+	for _, r := range got {
+		ids = append(ids, r.ID)
+	}
+	require.ElementsMatch(t, []string{"a", "b", "c"}, ids)
+	require.ElementsMatch(t, []string{"b", "c", "gone"}, s.reads)
+	require.Empty(t, mine[:2][1].ID, "those of the parent are not changed")
+	s.fails = ErrUnavailable
+	_, err = m.rolesBeside(t.Context(), "acme", mine, []string{"gone"})
+	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+// A parent that may name any role lacks the stored ones that it does not have itself. Another one lacks none: what it
+// does not have gives its token nothing.
+func TestRolesThatTheReadingOfAParentLacks(t *testing.T) {
+	anyOf := &Found{Token: Token{Kind: KindSession}, Roles: []Role{{ID: "a"}}}
+	other := &Found{Token: Token{Kind: KindAPIKey, Settings: Settings{Roles: []string{"a"}}}, Roles: anyOf.Roles}
+	require.True(t, anyRole(anyOf))
+	require.False(t, anyRole(other))
+	for _, c := range []struct{ names, lacks []string }{
+		{nil, nil},
+		{[]string{"a"}, nil},
+		{[]string{"code:x"}, nil},
+		{[]string{"b"}, []string{"b"}},
+		{[]string{"a", "b", "code:x", "c"}, []string{"b", "c"}},
+	} {
+		require.Equal(t, c.lacks, rolesLacking(&claims{roles: c.names}, anyOf))
+		require.Nil(t, rolesLacking(&claims{roles: c.names}, other))
 	}
 }

@@ -246,19 +246,17 @@ func TestAStatelessTokenMadeAfterARevocation(t *testing.T) {
 func TestASelectorThatMeansNoStatelessToken(t *testing.T) {
 	w := newStateless(t)
 	_, text := w.page("42")
+	w.role("reader")
 	origin := "cloudtables"
 	for _, s := range []latchkey.Selector{{Origin: &origin}, {Find: "there is none"}, {Client: "42", Parent: w.parent.ID},
 		{All: true, States: []latchkey.State{latchkey.Expired}}, {All: true, Kinds: []latchkey.Kind{latchkey.KindSession}},
-		{Client: "42", UnusedSince: w.now()}, {Client: "42", ExpiresTo: w.now()},
-		{Client: "42", ExpiresFrom: w.now()}} {
+		{Client: "42", UnusedSince: w.now()}, {Client: "42", ExpiresTo: w.now()}, {Client: "42", ExpiresFrom: w.now()},
+		{Client: "42", Role: "reader"}} {
 		swept, err := w.acme.RevokeAll(w.ctx, s, "")
 		w.ok(err)
 		assert.False(t, swept.Stateless, "%+v", s)
 	}
-	// The call before did it already.
-	_, err := w.acme.RevokeAll(w.ctx, latchkey.Selector{Client: "42", After: "where it ended"}, "")
-	w.ok(err)
-	_, err = w.verify(text)
+	_, err := w.verify(text)
 	w.ok(err)
 }
 
@@ -278,16 +276,96 @@ func TestARefusedRevokeAll(t *testing.T) {
 		{latchkey.Selector{Parent: w.parent.ID}, strings.Repeat("x", 257)},
 		{latchkey.Selector{IDs: append(ids, child.ID)}, ""},
 	} {
-		c.s.After = "where the call before ended"
-		swept, err := w.acme.RevokeAll(w.ctx, c.s, c.reason)
-		w.is(latchkey.ErrInvalid, err)
-		require.Equal(t, latchkey.Swept{After: c.s.After}, swept)
-		_, err = w.verify(text)
-		w.ok(err)
+		for _, after := range []string{"", "where the call before ended"} {
+			c.s.After = after
+			swept, err := w.acme.RevokeAll(w.ctx, c.s, c.reason)
+			w.is(latchkey.ErrInvalid, err)
+			require.Equal(t, latchkey.Swept{After: c.s.After}, swept)
+			_, err = w.verify(text)
+			w.ok(err)
+		}
 	}
+	once := w.acme.ForRequest(latchkey.Request{Key: "once", Until: w.now().Add(time.Hour)})
+	_, err := once.RevokeAll(w.ctx, latchkey.Selector{Parent: w.parent.ID}, "")
+	w.is(latchkey.ErrInvalid, err)
+	_, err = w.verify(text)
+	w.ok(err)
 	w.ok(revokeAll(w, latchkey.Selector{IDs: ids}))
+	_, err = w.verify(text)
+	w.is(latchkey.ErrRevoked, err)
+}
+
+// A call that goes on where another one ended revokes no stateless tokens: that one has.
+func TestARevokeAllThatGoesOn(t *testing.T) {
+	w := newStateless(t)
+	_, text := w.page("42")
+	s := latchkey.Selector{Client: "42"}
+	w.ok(revokeAll(w, s))
+	_, later := w.page("42")
+	s.After = w.parent.ID
+	w.ok(revokeAll(w, s))
 	_, err := w.verify(text)
 	w.is(latchkey.ErrRevoked, err)
+	_, err = w.verify(later)
+	w.ok(err)
+}
+
+// Where there is no stateless token to revoke nothing is written: ids of stored ones, or of one that has ended.
+func TestARevocationOfNoStatelessToken(t *testing.T) {
+	w := newStateless(t)
+	child, _ := w.page("42")
+	w.turn(latchkey.MaxStateless + time.Hour)
+	stored, _ := w.world.key()
+	for name, do := range map[string]func() error{
+		"of stored ones":   func() error { return revokeAll(w, latchkey.Selector{IDs: []string{stored.ID}}) },
+		"of one, by ids":   func() error { return revokeAll(w, latchkey.Selector{IDs: []string{child.ID}}) },
+		"of one, by an id": func() error { return w.acme.Revoke(w.ctx, child.ID, "") },
+	} {
+		require.NoError(t, do(), name)
+	}
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{Action: "token.revoke-stateless"}) {
+		w.ok(err)
+		require.Fail(t, "an event", "%+v", e)
+	}
+}
+
+// A revocation that could not be dated or written is an error: a stateless token is not said to be revoked while it
+// works.
+func TestARevocationOfALostStore(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	for _, lost := range []string{"Changes", "Revocations", "Write"} {
+		store := &latchkeytest.Store{Store: w.store}
+		store.Fail(func(call string) error {
+			if call == lost {
+				return latchkey.ErrUnavailable
+			}
+			return nil
+		})
+		keys := latchkey.New(store, &latchkey.Options{Clock: w.now, Keyring: testKeyring()})
+		_, err := keys.For("acme").RevokeAll(w.ctx, latchkey.Selector{Parent: w.parent.ID}, "")
+		require.ErrorIs(t, err, latchkey.ErrUnavailable, lost)
+		if lost == "Write" {
+			w.is(latchkey.ErrUnavailable, keys.For("acme").Revoke(w.ctx, child.ID, ""))
+		}
+		_, err = w.verify(text)
+		w.ok(err)
+		w.ok(keys.Close(w.ctx))
+	}
+}
+
+// An actor that was revoked meanwhile revokes nothing.
+func TestARevokedActorRevokesNoStatelessToken(t *testing.T) {
+	w := newStateless(t)
+	child, text := w.page("42")
+	token, secret := w.issue(latchkey.KindSecret, latchkey.Settings{})
+	as := mustAs(w.world, w.access(secret))
+	w.ok(w.acme.Revoke(w.ctx, token.ID, ""))
+	w.is(latchkey.ErrRevoked, as.Revoke(w.ctx, child.ID, ""))
+	_, err := as.RevokeAll(w.ctx, latchkey.Selector{Client: "42"}, "")
+	w.is(latchkey.ErrRevoked, err)
+	_, err = w.verify(text)
+	w.ok(err)
 }
 
 // CreatedBefore spares what was made later.
