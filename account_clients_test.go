@@ -130,7 +130,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestEraseClient(t *testing.T) {
-	w, parent, _ := clients(t)
+	w, parent, ada := clients(t)
 	// What digests in base64 cannot hold by chance.
 	traces := []string{"ada-7", "Ada Lovelace", "Ada's", "Ada asked"}
 	for _, trace := range traces {
@@ -159,6 +159,13 @@ func TestEraseClient(t *testing.T) {
 	}
 	require.Contains(t, left, "bob-8")
 	require.Contains(t, left, "client.erase")
+	var deleted []string
+	for e, err := range w.acme.Events(w.ctx, latchkey.EventQuery{}) {
+		if w.ok(err); e.Action == "token.delete" {
+			deleted = append(deleted, e.Object)
+		}
+	}
+	require.Contains(t, deleted, ada[0].ID, "the trail says which tokens went")
 	require.Equal(t, before+1, count(), "sums stay")
 	require.Equal(t, others, w.everything("globex"), "nothing of another owner")
 	w.ok(w.acme.EraseClient(w.ctx, "ada-7")) // again

@@ -220,6 +220,25 @@ func TestWhatCannotBeImported(t *testing.T) {
 	}
 }
 
+// A text whose digest was imported is a token already, whatever was kept of it.
+func TestAnImportedDigestsTextIsNotImported(t *testing.T) {
+	for name, text := range map[string]string{"SHA256": "key-of-a-hash-of-it", "HMAC": "key-under-a-pepper",
+		"Hash": "old_x_of_old_times"} {
+		kept := map[string]latchkey.KeptSecret{
+			"SHA256": {SHA256: string(sha(text))},
+			"HMAC":   {HMAC: string(mac("pepper", text)), Pepper: "2019"},
+			"Hash":   {Hash: bcryptOf("of_old_times"), Lookup: "x"},
+		}[name]
+		w := newWorld(t, legacyOptions)
+		spec := latchkey.Spec{Kind: latchkey.KindAPIKey}
+		_, err := w.acme.ImportDigest(w.ctx, spec, kept)
+		w.ok(err)
+		_, err = w.acme.Import(w.ctx, spec, text)
+		require.ErrorIs(t, err, latchkey.ErrExists, name)
+		w.access(text)
+	}
+}
+
 // A digest or lookup part of another feed is taken too.
 func TestImportDigestAsksEveryFeed(t *testing.T) {
 	w := newFeedsWorld(t, 0)

@@ -568,6 +568,7 @@ func TestADamagedPolicyIsNotWidened(t *testing.T) {
 	var damaged *latchkey.DamagedError
 	err := update(func(t *latchkey.Token) { t.Validity.NotAfter = time.Time{} })
 	require.True(t, errors.As(err, &damaged), "%v", err)
+	require.Equal(t, latchkey.DamagedError{Kind: latchkey.ChangedOwner, Owner: "acme", ID: "acme"}, *damaged)
 	w.ok(update(func(t *latchkey.Token) { t.Disabled = true }))
 }
 

@@ -226,6 +226,7 @@ func TestRoleEndsAreShown(t *testing.T) {
 	require.Equal(t, "none", e.Verdict)
 	require.Len(t, e.Layers[0].Roles, 1)
 	require.True(t, e.Layers[0].Roles[0].Ended)
+	require.Equal(t, "none", e.Layers[0].Roles[0].Verdict)
 	require.Equal(t, "r", e.Layers[0].Roles[0].Name)
 	require.Contains(t, e.Reason, "gives nothing: it was held until")
 	require.Contains(t, e.String(), "gives nothing: it was held until 2026-03-04T06:06:07Z")
