@@ -124,12 +124,15 @@ func TestSignaturesThatCannotBeVerified(t *testing.T) {
 	key, err := w.acme.SigningSecret(w.ctx, tok.ID)
 	w.ok(err)
 	store := &signers{Store: w.store}
-	once := byte(0)
+	once, told := byte(0), 0
+	failed := func(context.Context, latchkey.Failure) { told++ }
+	// The request is signed by the key, and by no key at all.
+	ok := func(k []byte) bool { return string(k) == key.Reveal() || len(k) == 0 }
 	sign := func(k *latchkey.Keyring) error {
 		once++
-		keys := latchkey.New(store, &latchkey.Options{Clock: w.now, Keyring: k})
-		_, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret, Signature: &latchkey.Signature{Date: w.now(),
-			Once: [32]byte{once}, OK: func(k []byte) bool { return string(k) == key.Reveal() }}})
+		keys := latchkey.New(store, &latchkey.Options{Clock: w.now, Keyring: k, Observer: latchkey.Observer{Failed: failed}})
+		_, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret,
+			Signature: &latchkey.Signature{Date: w.now(), Once: [32]byte{once}, OK: ok}})
 		return err
 	}
 	w.ok(sign(ring))
@@ -139,15 +142,16 @@ func TestSignaturesThatCannotBeVerified(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(*latchkey.SecretRecord)
 		want error
+		told int // that it cannot be opened
 	}{
-		"as it was":      {func(*latchkey.SecretRecord) {}, nil},
-		"no signing key": {func(r *latchkey.SecretRecord) { r.Signing = false }, latchkey.ErrSignature},
-		"ended":          {func(r *latchkey.SecretRecord) { r.NotAfter = w.now() }, latchkey.ErrSignature},
+		"as it was":      {func(*latchkey.SecretRecord) {}, nil, 0},
+		"no signing key": {func(r *latchkey.SecretRecord) { r.Signing = false }, latchkey.ErrSignature, 0},
+		"ended":          {func(r *latchkey.SecretRecord) { r.NotAfter = w.now() }, latchkey.ErrSignature, 0},
 		"altered": {func(r *latchkey.SecretRecord) {
 			r.Sealed = append([]byte("x"), r.Sealed...)
-		}, latchkey.ErrSignature},
-		"cut":           {func(r *latchkey.SecretRecord) { r.Sealed = r.Sealed[:8] }, latchkey.ErrSignature},
-		"of a lost key": {func(r *latchkey.SecretRecord) { r.KeyID = 9 }, latchkey.ErrSignature},
+		}, latchkey.ErrSignature, 1},
+		"cut":           {func(r *latchkey.SecretRecord) { r.Sealed = r.Sealed[:8] }, latchkey.ErrSignature, 1},
+		"of a lost key": {func(r *latchkey.SecretRecord) { r.KeyID = 9 }, latchkey.ErrSignature, 1},
 	} {
 		store.secrets = func(list []latchkey.SecretRecord) ([]latchkey.SecretRecord, error) {
 			out := append([]latchkey.SecretRecord(nil), list...)
@@ -158,7 +162,9 @@ func TestSignaturesThatCannotBeVerified(t *testing.T) {
 			}
 			return out, nil
 		}
+		told = 0
 		assert.ErrorIs(t, sign(ring), c.want, name)
+		assert.Equal(t, c.told, told, name)
 	}
 	store.secrets = down
 	w.is(latchkey.ErrUnavailable, sign(ring))
