@@ -95,7 +95,6 @@ type reach struct {
 type cell struct {
 	path    []string // "" is any segment that no pattern names here
 	beneath bool     // everything beneath the path that belongs to no other cell; otherwise the resource itself
-	at      *reachNode
 	rows    Condition
 	absent  bool // there is no such resource: it would be too long
 	covered bool // another entry of the list says the same
@@ -118,11 +117,11 @@ func (r *reach) build(path []string, live []*patternNode) *reachNode {
 		return n
 	}
 	if len(path) > 0 {
-		n.itself = r.cell(&cell{path: path, at: n})
+		n.itself = r.cell(&cell{path: path})
 	}
 	down := func(text string) []string { return append(slices.Clip(path), text) }
 	if next := advance(live, ""); len(next) == 0 {
-		n.beneath = r.cell(&cell{path: path, beneath: true, at: n})
+		n.beneath = r.cell(&cell{path: path, beneath: true})
 	} else {
 		n.other = r.build(down(""), next)
 	}
@@ -164,7 +163,7 @@ func (c *cell) pattern() Pattern {
 
 // add lists a cell, unless nothing is allowed there or another entry says so already.
 func (r *reach) add(c *cell) {
-	if c.covered || c.rows.IsNoRows() || r.steps < 0 {
+	if c.covered || c.rows.IsNoRows() {
 		return
 	}
 	entry := Reached{Pattern: c.pattern(), Rows: c.rows}
@@ -184,7 +183,7 @@ func (r *reach) add(c *cell) {
 		}
 	}
 	for _, d := range within {
-		d.covered = d.covered || !excepted[d] && d.rows.Equal(c.rows)
+		d.covered = d.covered || !excepted[d]
 	}
 	slices.Sort(entry.Except)
 	r.list = append(r.list, entry)
@@ -225,19 +224,15 @@ func (r *reach) walk(n *reachNode, rest []string, beneath bool, visit func(*cell
 		}
 		return
 	}
-	if rest[0] != "" && n.children[rest[0]] != nil {
+	// What lies rest below some node lies there below each narrower one, too: at least the same patterns are live.
+	if rest[0] != "" {
 		r.walk(n.children[rest[0]], rest[1:], beneath, visit)
 		return
 	}
-	visit(n.beneath)
-	if n.other != nil {
-		r.walk(n.other, rest[1:], beneath, visit)
-	}
-	if rest[0] == "" {
-		for _, text := range n.texts {
-			if !r.reserved(n, text) || len(rest) == 1 && !beneath {
-				r.walk(n.children[text], rest[1:], beneath, visit)
-			}
+	r.walk(n.other, rest[1:], beneath, visit)
+	for _, text := range n.texts {
+		if !r.reserved(n, text) || len(rest) == 1 && !beneath {
+			r.walk(n.children[text], rest[1:], beneath, visit)
 		}
 	}
 }

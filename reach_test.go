@@ -62,6 +62,21 @@ func TestReach(t *testing.T) {
 		{Permissions{Allow(Any).On("latchkey/token/*"), Allow(Read).On("*")}, "", "", []string{"*", "latchkey/token/*"}},
 		{Permissions{Allow(Any).On("latchkey/token/*"), Allow(Read).On("*")}, "", "latchkey",
 			[]string{"latchkey", "latchkey/token/*"}},
+		{Permissions{Allow(Read).On("*"), Deny(Read).On("user/{*}")}, "", "", []string{"* - user/{*}"}},
+		{Permissions{Allow(Read).On("*"), Deny(Read).On("user/{*}/x"), Deny(Read).On("user/u")}, "", "",
+			[]string{"* - user/u - user/{*}/x"}},
+		{Permissions{Allow(Read).On("*"), Allow(Read).On("a/*").Where(Where("x", Eq, 1)),
+			Allow(Read).On("a/b").Where(Where("x", Eq, 2))}, "", "",
+			[]string{"* - a/*", "a/* where x = 1 - a/b", "a/b where x = 2"}},
+		{Permissions{Allow(Read).On("a/{*}").Where(Where("x", Eq, 1)), Allow(Read).On("{*}/b")}, "", "",
+			[]string{"a/{*} where x = 1 - a/b", "{*}/b"}},
+
+		// Of what bears the name of the administration, only what lies beneath it at the top is apart.
+		{Permissions{Allow(Read).On("{*}"), Deny(Read).On("latchkey")}, "", "", []string{"{*} - latchkey"}},
+		{Permissions{Allow(Read).On("{*}/*")}, "", "", []string{"{*}/*"}},
+		{Permissions{Allow(Read).On("{*}/{*}")}, "", "", []string{"{*}/{*}"}},
+		{Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/latchkey/x")}, "", "", []string{"a/* - a/latchkey/x"}},
+		{Permissions{Allow(Read).On("a/*"), Deny(Read).On("a/latchkey/x")}, "", "a", []string{"a/* - a/latchkey/x"}},
 	} {
 		list, more, err := accessOf(c.client, layer{rules: c.rules}).Reach(Read, c.under, Page{})
 		require.NoError(t, err)
@@ -109,6 +124,14 @@ func TestReachIsBoundedAndPaged(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 2, "what is too long to be a resource is not listed")
 	require.Empty(t, list[0].Except)
+	longest := Pattern(strings.Repeat("x", maxResource))
+	list, _, err = accessOf("", layer{rules: Permissions{Allow(Read).On(longest)}}).Reach(Read, "", Page{})
+	require.NoError(t, err)
+	require.Equal(t, []string{string(longest)}, reachText(list))
+	first, last := Pattern(strings.Repeat("x", maxResource/2-3)), Pattern(strings.Repeat("y", maxResource/2-1))
+	both = Permissions{Grant(Read).On(first + "/{*}/{*}").Where(isOpen), Grant(Read).On("{*}/{*}/" + last).Where(inEU)}
+	_, _, err = accessOf("", layer{rules: both}).Reach(Read, "", Page{})
+	require.ErrorIs(t, err, ErrInvalid, "where both hold there are resources, but a pattern of them would be too long")
 
 	for _, bad := range []struct {
 		a  Action
@@ -124,6 +147,30 @@ func TestReachIsBoundedAndPaged(t *testing.T) {
 	_, _, err = accessOf("", layer{rules: Permissions{{}}}).Reach(Read, "", Page{})
 	var fault *FaultError
 	require.ErrorAs(t, err, &fault)
+}
+
+// Each segment costs one step, and one more for each pattern that covers it so far. So does each that an entry of the
+// list is compared with. Nothing is done beyond the steps.
+func TestReachCountsItsSteps(t *testing.T) {
+	a := accessOf("", layer{rules: Permissions{Allow(Read).On("a/{*}/c"), Allow(Read).On("a/b")}})
+	work := func(steps int) *reach {
+		r := &reach{access: a, action: Read, steps: steps}
+		r.root = r.build(nil, []*patternNode{newPatternTree(a.set.policy.rulesets(), nil)})
+		for _, c := range r.cells {
+			r.add(c)
+		}
+		return r
+	}
+	// The root, latchkey, a, a/{*}, a/{*}/c, a/b, and a/b/c with one pattern less than a/b, which two cover.
+	const build = 2 + 2 + 2 + 2 + 2 + 3 + 2
+	// From the root to a/{*}/c, where a/b/c is found too, and to a/b.
+	const walk = 6 + 3
+	require.Zero(t, work(build+walk).steps)
+	require.Equal(t, []string{"a/{*}/c", "a/b"}, reachText(work(build+walk).list))
+	require.Negative(t, work(build+walk-1).steps)
+	require.Len(t, work(build).cells, 12)
+	require.Equal(t, -3, work(build).steps, "no walk goes on")
+	require.Less(t, len(work(build-1).cells), 12)
 }
 
 // On each resource that a pattern covers and its exceptions do not, the answer is that of Check and Filter, and each
