@@ -47,6 +47,10 @@ func TestAgeByTwoClocks(t *testing.T) {
 		{"set back by much", 5 * time.Minute, 10 * time.Minute, 10 * time.Minute, false},
 		{"set forward a little", time.Minute, 5 * time.Second, time.Minute, true},
 		{"set forward", time.Hour, 5 * time.Second, time.Hour, false},
+		{"set forward by the bound", 65 * time.Second, 5 * time.Second, 65 * time.Second, true},
+		{"set forward by more", 66 * time.Second, 5 * time.Second, 66 * time.Second, false},
+		{"set back by the bound", 5 * time.Second, 65 * time.Second, 65 * time.Second, true},
+		{"set back by more", 5 * time.Second, 66 * time.Second, 66 * time.Second, false},
 		{"slept", time.Hour, 5 * time.Second, time.Hour, false},
 	} {
 		age, known := ageAt(start, later(start, c.wall, c.monotonic))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -549,4 +550,22 @@ func TestPurgeAnnouncesInEachFeed(t *testing.T) {
 		require.True(t, r.Proven(), "%s: %+v", owner, r)
 		require.Equal(t, []latchkey.AuditRange{{First: 1, Last: 2}}, r.Removed, owner)
 	}
+}
+
+// More may have changed since a process last looked than one reading of the feed holds. It reads on until it knows all.
+func TestARevocationBehindManyChanges(t *testing.T) {
+	w := newWorld(t)
+	revoked, secret := w.key(readAll())
+	spare, _ := w.key(readAll())
+	w.access(secret)
+	other := latchkey.New(w.store, &latchkey.Options{Clock: w.now}).For("acme")
+	for i := range 4100 {
+		_, err := other.Update(w.ctx, spare.ID, func(t *latchkey.Token) error { t.Name = strconv.Itoa(i); return nil })
+		w.ok(err)
+	}
+	w.ok(other.Revoke(w.ctx, revoked.ID, ""))
+	before := w.store.epochs.Load()
+	_, err := w.verify(secret)
+	w.is(latchkey.ErrRevoked, err)
+	require.GreaterOrEqual(t, w.store.epochs.Load()-before, int64(2), "control: one reading does not hold them")
 }

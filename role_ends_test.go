@@ -210,6 +210,7 @@ func TestRoleEndsAreShown(t *testing.T) {
 	}
 	e := explain()
 	require.Equal(t, "all", e.Verdict)
+	require.Equal(t, []string{"token", child.Parent}, []string{e.Layers[0].Name, e.Layers[1].Name})
 	require.Equal(t, soon, e.Layers[0].Roles[0].Ends)
 	require.False(t, e.Layers[0].Roles[0].Ended)
 	require.Equal(t, later, e.Layers[1].Roles[0].Ends)

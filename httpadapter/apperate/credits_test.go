@@ -99,6 +99,14 @@ func TestErrorsCostNothingAndLessIsGivenBack(t *testing.T) {
 	out := w.get(quote, w.pk)
 	w.ok(out)
 	used(t, out, 1, 7) // rounded up
+	rows, err := w.acme.Usage(t.Context(), latchkey.UsageQuery{By: []string{"meter"}})
+	require.NoError(t, err)
+	counted := map[string][2]int64{}
+	for _, r := range rows {
+		counted[r.Meter] = [2]int64{r.Count, int64(r.Credits)}
+	}
+	require.Equal(t, map[string][2]int64{MeterCore: {1, int64(latchkey.Credit/2 + 1)},
+		MeterPremium: {1, 7 * int64(latchkey.Credit)}}, counted, "errors are no use")
 	w.answer = func(rw http.ResponseWriter, _ *http.Request, c *Call) {
 		c.SetCost(Cost{Core: -latchkey.Credit, Premium: -1})
 		rw.WriteHeader(http.StatusOK)
