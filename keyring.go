@@ -122,20 +122,19 @@ func NewKeyring(current Key, retired ...Key) (*Keyring, error) {
 }
 
 func newRingKey(key Key) (*ringKey, error) {
-	var subkeys [4][]byte
-	for i, purpose := range []string{"digest", "seal", "audit", "stateless"} {
-		var err error
-		if subkeys[i], err = hkdf.Key(sha256.New, key.Secret, nil, "latchkey 1 "+purpose, 32); err != nil {
-			return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
-		}
+	var errs []error
+	subkey := func(purpose string) []byte {
+		k, err := hkdf.Key(sha256.New, key.Secret, nil, "latchkey 1 "+purpose, 32)
+		errs = append(errs, err)
+		return k
 	}
-	text, err := chacha20poly1305.NewX(subkeys[3])
-	if err != nil {
+	digestKey, sealKey, auditKey := subkey("digest"), subkey("seal"), subkey("audit")
+	text, err := chacha20poly1305.NewX(subkey("stateless"))
+	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, fmt.Errorf("latchkey: deriving a key: %w", err)
 	}
-	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: subkeys[1], text: text,
-		audit: newAuditPool(subkeys[2])}
-	k.macs.New = func() any { return &digester{mac: hmac.New(sha256.New, subkeys[0])} }
+	k := &ringKey{id: key.ID, secret: slices.Clone(key.Secret), seal: sealKey, text: text, audit: newAuditPool(auditKey)}
+	k.macs.New = func() any { return &digester{mac: hmac.New(sha256.New, digestKey)} }
 	return k, nil
 }
 
