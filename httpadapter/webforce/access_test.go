@@ -135,6 +135,26 @@ func TestNoCallerGivesMoreThanItHas(t *testing.T) {
 	require.Empty(t, w.list(w.as(plain, "access.get_all")))
 }
 
+// A token that is revoked between the two readings of access.update is not found either, and stays as it was.
+func TestATokenRevokedMeanwhileIsAbsent(t *testing.T) {
+	w := newFixture(t, nil)
+	mine, loads := w.add("mine", `{}`), 0
+	w.store.loaded = func(id string) {
+		if id != mine.ID {
+			return
+		}
+		if loads++; loads == 2 {
+			w.store.loaded = nil
+			require.NoError(t, w.acme.Revoke(context.Background(), mine.ID, ""))
+		}
+	}
+	w.fails("No such token", w.call("access.update", "token_id", mine.ID, "meta", `{"name":"other"}`))
+	require.Equal(t, 2, loads)
+	stored, err := w.acme.Get(context.Background(), mine.ID)
+	require.NoError(t, err)
+	require.Equal(t, "mine", stored.Name)
+}
+
 // A token of another owner or surface, a revoked one and one that never existed are all not found, with the same
 // reply.
 func TestForeignTokensAreAbsent(t *testing.T) {

@@ -39,6 +39,7 @@ func (w *fixture) advance(d time.Duration) { w.time.Add(d.Microseconds()) }
 type failingStore struct {
 	latchkey.Store
 	down, downLoad, downTokens, downWrite error
+	loaded                                func(tokenID string) // before each Load; nil: nothing
 }
 
 func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[32]byte) (latchkey.Found, error) {
@@ -51,6 +52,9 @@ func (s *failingStore) ByDigest(ctx context.Context, slot latchkey.Slot, d ...[3
 func (s *failingStore) Load(ctx context.Context, owner, id string) (latchkey.Found, error) {
 	if s.downLoad != nil {
 		return latchkey.Found{}, s.downLoad
+	}
+	if s.loaded != nil {
+		s.loaded(id)
 	}
 	return s.Store.Load(ctx, owner, id)
 }
