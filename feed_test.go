@@ -489,6 +489,26 @@ func TestAWakeUpIsOneRead(t *testing.T) {
 	})
 }
 
+// A process that made a change reads the feed once for it, of which what others changed before is a part.
+func TestAnOwnChangeIsOneRead(t *testing.T) {
+	ctx := t.Context()
+	s := &history{Store: memstore.New(nil)}
+	m := latchkey.New(s, &latchkey.Options{MaxStale: time.Hour})
+	token, secret, err := m.For("acme").Issue(ctx, latchkey.Spec{Kind: latchkey.KindAPIKey})
+	require.NoError(t, err)
+	_, err = m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+	require.NoError(t, err)
+	others := latchkey.New(s.Store, nil).For("acme")
+	require.NoError(t, others.Configure(ctx, func(*latchkey.Owner) error { return nil }))
+	changes, reads := s.changes.Load(), s.reads.Load()
+	require.NoError(t, m.For("acme").Revoke(ctx, token.ID, ""))
+	require.Equal(t, changes+2, s.changes.Load())
+	require.Equal(t, reads+1, s.reads.Load())
+	_, err = m.Verify(ctx, latchkey.Presented{Secret: secret.Reveal()})
+	require.ErrorIs(t, err, latchkey.ErrRevoked)
+	require.NoError(t, m.Close(ctx))
+}
+
 // A process that has nothing cached does not read what others changed before it began, whatever it does first. From
 // then on it reads each change.
 func TestANewProcessReadsNoHistory(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/latchkey-go/latchkey"
+	"github.com/latchkey-go/latchkey/internal/visit"
 	"github.com/latchkey-go/latchkey/memstore"
 )
 
@@ -220,6 +221,9 @@ func TestUnknownTextsAreNotObserved(t *testing.T) {
 		_, err := o.keys.Verify(t.Context(), latchkey.Presented{Secret: text})
 		require.ErrorIs(t, err, latchkey.ErrUnknownToken)
 	}
+	gate := context.WithValue(t.Context(), visit.Key{}, visit.Visit(closed{&latchkey.RateLimitError{}}))
+	_, err = o.keys.Verify(gate, latchkey.Presented{Secret: secret.Reveal()})
+	require.ErrorIs(t, err, latchkey.ErrRateLimited, "nobody knows whose it is")
 	_, err = (latchkey.Access{}).Again(t.Context())
 	require.Error(t, err)
 	latchkey.Access{}.Refused(t.Context(), latchkey.ErrDenied)

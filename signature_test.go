@@ -98,6 +98,7 @@ type signers struct {
 	latchkey.Store
 	secrets func([]latchkey.SecretRecord) ([]latchkey.SecretRecord, error)
 	once    error
+	until   time.Time // of the last nonce
 }
 
 func (s *signers) Secrets(ctx context.Context, owner, id string) ([]latchkey.SecretRecord, error) {
@@ -109,7 +110,7 @@ func (s *signers) Secrets(ctx context.Context, owner, id string) ([]latchkey.Sec
 }
 
 func (s *signers) Once(ctx context.Context, owner string, key [32]byte, until time.Time) error {
-	if s.once != nil {
+	if s.until = until; s.once != nil {
 		return s.once
 	}
 	return s.Store.Once(ctx, owner, key, until)
@@ -175,6 +176,30 @@ func TestSignaturesThatCannotBeVerified(t *testing.T) {
 	w.is(latchkey.ErrUnavailable, sign(ring))
 	store.once = nil
 	w.ok(sign(ring))
+}
+
+// A nonce is kept for twice the skew and an hour after the later of the request's date and now.
+func TestHowLongNoncesAreKept(t *testing.T) {
+	ring := must(latchkey.NewKeyring(latchkey.Key{ID: 1, Secret: []byte(strings.Repeat("a", 32))}))
+	w := newWorld(t, func(o *latchkey.Options) { o.Keyring = ring })
+	tok, secret := w.issue(latchkey.KindAPIKey, latchkey.Settings{})
+	_, err := w.acme.SigningSecret(w.ctx, tok.ID)
+	w.ok(err)
+	store := &signers{Store: w.store}
+	for i, c := range []struct{ skew, date, kept time.Duration }{ // date and kept are from now on
+		{0, 0, 90 * time.Minute},
+		{0, -15 * time.Minute, 90 * time.Minute},
+		{0, 15 * time.Minute, 105 * time.Minute},
+		{time.Minute, 0, 62 * time.Minute},
+		{time.Minute, time.Minute, 63 * time.Minute},
+	} {
+		keys := latchkey.New(store, &latchkey.Options{Clock: w.now, Keyring: ring, SignatureSkew: c.skew})
+		_, err := keys.Verify(w.ctx, latchkey.Presented{Secret: secret, Signature: &latchkey.Signature{
+			Date: w.now().Add(c.date), Once: [32]byte{byte(i + 1)}, OK: func([]byte) bool { return true }}})
+		w.ok(err)
+		require.Equal(t, c.kept, store.until.Sub(w.now()), "%+v", c)
+		w.ok(keys.Close(w.ctx))
+	}
 }
 
 // A request does not pass again after a restart with a clock that was set back by less than an hour, though what was

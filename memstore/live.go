@@ -155,7 +155,7 @@ func (is *liveTokens) dropDead(l *latchkey.LiveLimit) {
 
 // look reports whether a token is live, and sets its time anew. A use may have put that off.
 func (is *liveTokens) look(t *liveToken, l *latchkey.LiveLimit, now int64) bool {
-	if stored, ok := t.of.tokens.get(t.id); !ok || stored != t.token {
+	if stored, _ := t.of.tokens.get(t.id); stored != t.token { // nil if it is gone
 		return false
 	}
 	v := t.view()

@@ -115,9 +115,6 @@ func (l *Limiter) Unused() bool { return !l.used.Load() }
 
 // Keys returns how many keys are remembered.
 func (l *Limiter) Keys() int {
-	if l.Unused() {
-		return 0
-	}
 	n := 0
 	for i := range l.shards {
 		s := &l.shards[i]

@@ -174,7 +174,6 @@ func Read(text string) (prefix string, shape Shape) {
 	if prefix == "" {
 		return "", Foreign
 	}
-	shape = Foreign
 	if prefix == Access {
 		if len(text) > Max {
 			return "", readSealed(text)
@@ -184,7 +183,7 @@ func Read(text string) (prefix string, shape Shape) {
 	n, body := len(prefix), len(text)-bodyChars
 	switch {
 	case body == n:
-	case body > n && body <= n+MaxMark+1 && text[body-1] == '_' && ValidMark(text[n:body-1]):
+	case body > n && text[body-1] == '_' && ValidMark(text[n:body-1]):
 	default:
 		return "", shape
 	}

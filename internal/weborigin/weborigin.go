@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/latchkey-go/latchkey/internal/fault"
@@ -117,7 +118,7 @@ func badDomain(text, why string) error {
 // ParseDomain reads one entry of a list. It refuses a star before a host for which publicSuffix returns true; nil: no
 // host is one. The error wraps fault.ErrInvalid and says what is wrong.
 func ParseDomain(text string, publicSuffix func(host string) bool) (Domain, error) {
-	if text == "" || len(text) > maxURL || !plainURL(text) || strings.ContainsAny(text, "?#") {
+	if len(text) > maxURL || !plainURL(text) || strings.ContainsAny(text, "?#") {
 		return Domain{}, badDomain(text, "write [scheme://]host[:port][/path] in plain ASCII")
 	}
 	rest := strings.TrimSuffix(text, "*") // a star at the end is implied
@@ -170,9 +171,8 @@ func parseReferer(text string) (l location, ok bool) {
 	if l.host, l.port, l.path, ok = cutAuthority(rest); !ok {
 		return location{}, false
 	}
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		text = text[:len(text)-len(rest)+end]
-	}
+	authority, _ := beforePath(rest)
+	text = text[:len(text)-len(rest)+len(authority)]
 	if l.scheme == "" {
 		text = "http://" + text
 	}
@@ -185,7 +185,7 @@ func parseReferer(text string) (l location, ok bool) {
 // agrees reports whether net/url reads a URL that ends with its authority as l, which has a host.
 func (l *location) agrees(text string) bool {
 	u, err := url.Parse(text)
-	if err != nil || u.User != nil || u.Opaque != "" || l.scheme != "" && u.Scheme != l.scheme {
+	if err != nil || u.User != nil || l.scheme != "" && u.Scheme != l.scheme {
 		return false
 	}
 	host, port, _, _ := cutAuthority(u.Host)
@@ -217,9 +217,10 @@ func printable(text string) bool {
 
 // cutScheme cuts "http://" or "https://" off; the scheme is "" when there is neither.
 func cutScheme(text string) (scheme, rest string) {
+	before, after, found := strings.Cut(text, "://")
 	for _, scheme := range []string{"http", "https"} {
-		if n := len(scheme) + len("://"); len(text) >= n && strings.EqualFold(text[:n], scheme+"://") {
-			return scheme, text[n:]
+		if found && strings.EqualFold(before, scheme) {
+			return scheme, after
 		}
 	}
 	return "", text // "other://host" is read as a host "other" with an empty port, which is refused
@@ -228,23 +229,18 @@ func cutScheme(text string) (scheme, rest string) {
 // cutAuthority reads "host[:port]" and the path after it. ok is false for userinfo, an empty or wrong port, and a host
 // that is no plain name or address.
 func cutAuthority(text string) (host, port, path string, ok bool) {
-	end := strings.IndexAny(text, "/?#")
-	if end < 0 {
-		end = len(text)
-	}
-	authority, path := text[:end], text[end:]
+	authority, path := beforePath(text)
 	path, _, _ = strings.Cut(path, "#")
-	host = authority
 	if strings.HasPrefix(authority, "[") {
-		i := strings.IndexByte(authority, ']')
-		if i < 0 {
+		inner, _, found := strings.Cut(authority, "]")
+		if !found {
 			return "", "", "", false
 		}
-		host, port = authority[:i+1], authority[i+1:]
-	} else if i := strings.IndexByte(authority, ':'); i >= 0 {
-		host, port = authority[:i], authority[i:]
+		host = inner + "]"
+	} else {
+		host, _, _ = strings.Cut(authority, ":")
 	}
-	if port != "" {
+	if port = authority[len(host):]; port != "" {
 		if port, ok = parsePort(port); !ok {
 			return "", "", "", false
 		}
@@ -255,19 +251,18 @@ func cutAuthority(text string) (host, port, path string, ok bool) {
 	return host, port, path, true
 }
 
+// beforePath cuts a URL without its scheme where its path, query or fragment begins.
+func beforePath(text string) (authority, rest string) {
+	if end := strings.IndexAny(text, "/?#"); end >= 0 {
+		return text[:end], text[end:]
+	}
+	return text, ""
+}
+
 func parsePort(text string) (string, bool) {
 	digits, ok := strings.CutPrefix(text, ":")
-	if !ok || digits == "" || len(digits) > 5 || digits[0] == '0' {
-		return "", false
-	}
-	n := 0
-	for i := range len(digits) {
-		if !isDigit(digits[i]) {
-			return "", false
-		}
-		n = n*10 + int(digits[i]-'0')
-	}
-	return digits, n <= 65535
+	_, err := strconv.ParseUint(digits, 10, 16)
+	return digits, ok && err == nil && digits[0] != '0'
 }
 
 // parseHost returns the canonical spelling of a host.
@@ -279,7 +274,7 @@ func parseHost(text string) (string, bool) {
 		}
 		return "[" + addr.String() + "]", true
 	}
-	if text == "" || len(text) > 253 {
+	if len(text) > 253 {
 		return "", false
 	}
 	host := strings.ToLower(text)

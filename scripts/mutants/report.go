@@ -15,7 +15,7 @@ import (
 // score is what became of the mutants of one file.
 type score struct {
 	file          string
-	made          int // by the operators, without those that are known to be equivalent
+	made          int // by the operators
 	tried, killed int // of those that build
 	equivalent    int // on the list
 	draw, date    string

@@ -19,9 +19,8 @@ import (
 	"time"
 )
 
-// generated returns the mutants of the files of the module whose names match a pattern, but for those that are known to
-// be equivalent.
-func generated(dir string, files *regexp.Regexp, known []equivalent) ([]mutant, error) {
+// generated returns the mutants of the files of the module whose names match a pattern.
+func generated(dir string, files *regexp.Regexp) ([]mutant, error) {
 	var list []mutant
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -46,13 +45,7 @@ func generated(dir string, files *regexp.Regexp, known []equivalent) ([]mutant, 
 		list = append(list, of...)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	list = slices.DeleteFunc(list, func(m mutant) bool {
-		return slices.ContainsFunc(known, func(e equivalent) bool { return e.is(&m) })
-	})
-	return list, nil
+	return list, err
 }
 
 // choice is which mutants are made of files, and how they are tried.
@@ -119,7 +112,7 @@ func (r *runner) generate(ctx context.Context, c choice) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.equivalents, err)
 	}
-	list, err := generated(r.dir, pattern, known)
+	list, err := generated(r.dir, pattern)
 	if err != nil {
 		return err
 	}
@@ -146,6 +139,10 @@ func (r *runner) generate(ctx context.Context, c choice) error {
 		rand.New(rand.NewPCG(c.seed, 0)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 		list = list[:c.sample]
 	}
+	// After the draw, so that an entry more or less of the list does not alter which others are drawn.
+	list = slices.DeleteFunc(list, func(m mutant) bool {
+		return slices.ContainsFunc(known, func(e equivalent) bool { return e.is(&m) })
+	})
 	if len(list) == 0 {
 		return errors.New("no mutant to run")
 	}

@@ -19,8 +19,17 @@ type Querier interface {
 
 // Walk goes through all tables and returns what contradicts itself there: halves of writes, records that nothing names,
 // amounts that do not add up. It is for databases in which every token has a secret, and no reservation was forgotten.
+// Of a pool it reads all in one transaction, so that writers may go on meanwhile.
 func Walk(t testing.TB, db Querier) (wrong []string) {
 	t.Helper()
+	postgres := false
+	if pool, ok := db.(*sql.DB); ok {
+		postgres = fmt.Sprintf("%T", pool.Driver()) == "*stdlib.Driver"
+		tx, err := pool.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+		require.NoError(t, err)
+		defer func() { _ = tx.Rollback() }()
+		db = tx
+	}
 	report := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	// Rows that lack what they name. None may be selected.
 	for what, query := range map[string]string{
@@ -50,7 +59,7 @@ func Walk(t testing.TB, db Querier) (wrong []string) {
 			report("%s: %s", what, id)
 		}
 	}
-	if pool, ok := db.(*sql.DB); ok && fmt.Sprintf("%T", pool.Driver()) == "*stdlib.Driver" { // PostgreSQL
+	if postgres {
 		for _, owner := range Column(t, db, `SELECT owner FROM latchkey_pending
 			UNION ALL SELECT owner FROM latchkey_commits`) {
 			report("a change that has no number: of %s", owner)
